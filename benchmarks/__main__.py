@@ -1,0 +1,111 @@
+"""Measure: `python -m benchmarks accuracy --data fer2013.csv`, `python -m benchmarks latency`."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from benchmarks import accuracy, latency
+from benchmarks.machine import describe, machine_card
+from mien.card import find_model
+from mien.detector import CASCADES
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all benchmarks."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure mien on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="BENCHMARK")
+
+    command = commands.add_parser("accuracy", help="accuracy and macro F1 on the test images, float and int8")
+    command.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
+    command.add_argument("--update-cards", action="store_true", help="write the figures into the models' cards")
+    command.set_defaults(function=_accuracy)
+    _add_common(command)
+
+    command = commands.add_parser("latency", help="milliseconds a face, by number of threads")
+    command.add_argument("--threads", type=int, nargs="+", metavar="N", help="default: 1 and all cores")
+    command.add_argument("--seconds", type=float, default=3, help="a measurement (default: 3)")
+    command.set_defaults(function=_latency)
+    _add_common(command)
+
+    command = commands.add_parser("crop-margin", help="how FER2013's faces are cut, seen by a Haar cascade")
+    command.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
+    command.add_argument("--images", type=int, default=1500, help="of Training (default: 1500)")
+    command.set_defaults(function=_crop_margin)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one benchmark; return the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.function(arguments))
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--models", nargs="+", metavar="MODEL", help="names or files (default: all of ours)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the results for programs, too")
+
+
+def _models(arguments: argparse.Namespace) -> list[Path]:
+    if arguments.models:
+        return [Path(model) if model.endswith(".keras") else find_model(model) for model in arguments.models]
+    return accuracy.find_models()
+
+
+def _accuracy(arguments: argparse.Namespace) -> int:
+    from mien.fer2013 import load_fer2013
+
+    models = _models(arguments)
+    data = load_fer2013(arguments.data)
+    results = []
+    for model in models:
+        print(f"measuring {model.name} ...", file=sys.stderr)
+        result = accuracy.measure_accuracy(model, data)
+        if result is None:
+            print(f"{model} needs TensorFlow, which is not installed: left out", file=sys.stderr)
+            continue
+        results.append(result)
+        if arguments.update_cards and model.suffix == ".tflite":
+            accuracy.update_card(model, result)
+    print(accuracy.table(results))
+    _write_json(arguments.json, results)
+    return 0
+
+
+def _latency(arguments: argparse.Namespace) -> int:
+    threads = arguments.threads or sorted({1, os.cpu_count() or 1})
+    models = [model for model in _models(arguments) if model.suffix == ".tflite"]
+    results = [latency.measure_latency(model, count, arguments.seconds) for model in models for count in threads]
+    print(describe(machine_card()), end="\n\n")
+    print(latency.table(results))
+    _write_json(arguments.json, {"machine": machine_card(), "results": results})
+    return 0
+
+
+def _crop_margin(arguments: argparse.Namespace) -> int:
+    from benchmarks.crop_margin import measure_crop_margin
+    from mien.fer2013 import load_fer2013
+
+    data = load_fer2013(arguments.data)
+    for cascade in CASCADES:
+        figures = measure_crop_margin(data, cascade, arguments.images)
+        print(
+            f"{cascade}: finds {figures['found']:.0%}, box of {figures['side']:.1f} of 48 pixels "
+            f"centred at ({figures['centre_x']:.1f}, {figures['centre_y']:.1f}): margin {figures['margin']:.3f}"
+        )
+    return 0
+
+
+def _write_json(path: Path | None, content: object) -> None:
+    if path is not None:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

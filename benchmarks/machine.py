@@ -1,0 +1,46 @@
+"""The machine's card: a figure of speed means nothing without it."""
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+
+
+def machine_card() -> dict[str, str]:
+    """Return processor, cores, memory, system and versions as text."""
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "memory": _memory(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def describe(card: dict[str, str]) -> str:
+    """Return the card as one line."""
+    return ", ".join(f"{name} {value}" for name, value in card.items())
+
+
+def _processor() -> str:
+    """The board's name where there is one (a Raspberry Pi), else the processor's."""
+    board = Path("/proc/device-tree/model")
+    if board.exists():
+        return board.read_text().rstrip("\0\n")
+    for line in _lines("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> str:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemTotal"):
+            return f"{int(line.split()[1]) / 2**20:.1f} GiB"
+    return "unknown"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []

@@ -1,0 +1,65 @@
+"""Convert a trained model to TFLite: `python -m convert runs/cnn --data fer2013.csv`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+PROOF_IMAGES = 500
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m convert",
+        description="Write float32 and int8 .tflite files with their cards. Int8 comes from post-training "
+        "quantization with a seeded, class-balanced subset of Training.",
+    )
+    parser.add_argument("model", type=Path, help="a run of `python -m train`, or a .keras file")
+    parser.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
+    parser.add_argument("--out", type=Path, help="folder for the files (default: beside the model)")
+    parser.add_argument("--calibration-size", type=int, default=490, help="images in all (default: 490)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of these images (default: 0)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Convert; return the exit code."""
+    arguments = build_parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keras_file = arguments.model / "model.keras" if arguments.model.is_dir() else arguments.model
+    out = arguments.out or keras_file.parent
+    try:
+        return _convert(keras_file, arguments, out)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _convert(keras_file: Path, arguments: argparse.Namespace, out: Path) -> int:
+    import numpy as np
+
+    from convert.calibration import draw_calibration
+    from mien.fer2013 import load_fer2013
+    from mien.native_log import quiet_native_log
+
+    with quiet_native_log():
+        from convert.conversion import convert
+
+    if not keras_file.exists():
+        raise FileNotFoundError(f"no model at {keras_file}: give a run of `python -m train` or a .keras file")
+    data = load_fer2013(arguments.data)
+    calibration = draw_calibration(data, arguments.calibration_size, arguments.seed)
+    others = np.setdiff1d(np.flatnonzero(data.usages == 0), calibration.rows)
+    proof = np.random.default_rng(arguments.seed).permutation(others)[:PROOF_IMAGES]
+    out.mkdir(parents=True, exist_ok=True)
+    for file in convert(keras_file, calibration, data.images[proof], out):
+        print(
+            f"{file.path}: {file.size_bytes / 1e6:.2f} MB, agrees with Keras on {file.agreement:.1%} "
+            f"of {len(proof)} Training images, runs in {', '.join(file.runtimes)}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

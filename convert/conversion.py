@@ -1,0 +1,162 @@
+"""Keras -> TFLite, float32 and full-integer int8, each proven to run before it gets its name."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from convert.calibration import Calibration
+from mien.card import ModelCard
+from mien.classifier import RUNTIMES, EmotionClassifier, load_runtime
+from mien.emotions import EMOTIONS
+from mien.faces import Image
+from mien.native_log import quiet_native_log
+
+VARIANTS = ("float32", "int8")
+CROP_MARGIN = 0.0
+"""FER2013's images are Haar boxes: the cascade finds 47 of their 48 pixels (docs/experiments.md)."""
+
+DEVICE_RUNTIMES = tuple(name for name in RUNTIMES if name != "tensorflow")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A file that was written, and what its proof showed."""
+
+    path: Path
+    size_bytes: int
+    agreement: float  # share of the proof's images with the same first class as Keras
+    runtimes: tuple[str, ...]  # in which it was loaded and run
+
+
+def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out: Path) -> list[Converted]:
+    """Write every variant of a model with its card into `out`.
+
+    Args:
+        keras_file: the model; `run.json` and `history.csv` beside it go into the card.
+        calibration: the representative dataset.
+        proof_images: (N, 48, 48) uint8, on which TFLite is compared with Keras.
+
+    Raises:
+        ValueError: the file is no Keras model of ours, or a converted one fails its proof.
+        ImportError: none of `DEVICE_RUNTIMES` is installed.
+    """
+    if not (runtimes := installed_runtimes()):
+        raise ImportError("no TFLite runtime to prove the files with: pip install ai-edge-litert")
+    model = _load(keras_file)
+    expected = model.predict(proof_images[..., np.newaxis].astype(np.float32), verbose=0)
+    made = _provenance(keras_file, calibration)
+    written = []
+    for variant in VARIANTS:
+        with quiet_native_log():
+            content = _to_tflite(model, calibration if variant == "int8" else None)
+        card = ModelCard(
+            name=f"{model.name}_{variant}",
+            description=f"{model.name}, {variant}, {model.count_params() / 1e6:.2f} M parameters",
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            input_type=variant,
+            crop_margin=CROP_MARGIN,
+            made=made,
+        )
+        written.append(_write_proven(content, card, expected, proof_images, runtimes, out))
+    return written
+
+
+def installed_runtimes() -> tuple[str, ...]:
+    """Return those of `DEVICE_RUNTIMES` that work here."""
+    working = []
+    for name in DEVICE_RUNTIMES:
+        try:
+            load_runtime(name)
+        except ImportError:
+            continue
+        working.append(name)
+    return tuple(working)
+
+
+def _load(keras_file: Path) -> Any:
+    if not keras_file.is_file():
+        raise FileNotFoundError(f"no model at {keras_file}: give a run of `python -m train` or a .keras file")
+    try:
+        model = keras.saving.load_model(keras_file, compile=False)
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ValueError(
+            f"{keras_file} is not a Keras model ({reason}): give one that `python -m train` wrote"
+        ) from error
+    if model.input_shape[1:] != (48, 48, 1) or model.output_shape[1:] != (len(EMOTIONS),):
+        raise ValueError(
+            f"{keras_file} maps {model.input_shape[1:]} to {model.output_shape[1:]}: "
+            f"allowed is (48, 48, 1) to ({len(EMOTIONS)},)"
+        )
+    return model
+
+
+def _to_tflite(model: Any, calibration: Calibration | None) -> bytes:
+    """Convert; with a representative dataset to full-integer int8, else to float32."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if calibration is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [image[np.newaxis, :, :, np.newaxis].astype(np.float32)] for image in calibration.images
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def _write_proven(
+    content: bytes, card: ModelCard, expected: Any, images: Image, runtimes: tuple[str, ...], out: Path
+) -> Converted:
+    """Load and run a model in every runtime; only then move it and its card to their place."""
+    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
+        model_file = Path(folder) / f"{card.name}.tflite"
+        model_file.write_bytes(content)
+        model_file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
+        if card.input_type == "int8":
+            _check_is_integer(content, card.name)
+        agreement = 1.0
+        for runtime in runtimes:
+            found = EmotionClassifier(model_file, runtime=runtime).predict(images)
+            # Seven int8 outputs, each rounded to 1/256: off by at most 7/2 steps, and one to spare.
+            if np.abs(found.sum(axis=1) - 1).max() > 4.5 / 256:
+                raise ValueError(f"{card.name}: probabilities do not sum to 1 in {runtime}")
+            agreement = min(agreement, float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()))
+        for file in (model_file, model_file.with_suffix(".json")):
+            os.replace(file, out / file.name)
+    return Converted(out / model_file.name, len(content), agreement, runtimes)
+
+
+def _check_is_integer(content: bytes, name: str) -> None:
+    """Raise ValueError unless every tensor is an integer one and the input is the gray level minus 128."""
+    _, interpreter_class = load_runtime()
+    interpreter = interpreter_class(model_content=content)
+    interpreter.allocate_tensors()
+    if floats := [entry["name"] for entry in interpreter.get_tensor_details() if entry["dtype"] == np.float32]:
+        raise ValueError(f"{name}: {len(floats)} tensors stayed float, the first is {floats[0]}")
+    scale, zero_point = interpreter.get_input_details()[0]["quantization"]
+    if (scale, zero_point) != (1.0, -128):
+        raise ValueError(
+            f"{name}: input has scale {scale} and zero point {zero_point} instead of 1 and -128, because the "
+            "calibration images do not reach from black (0) to white (255): give a larger --calibration-size"
+        )
+
+
+def _provenance(keras_file: Path, calibration: Calibration) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "data": "FER2013, Training images only",
+        "calibration": {"images": len(calibration.rows), "seed": calibration.seed, "rows_sha256": calibration.sha256},
+        "converter": f"tensorflow {tf.__version__}, keras {keras.__version__}",
+    }
+    run = keras_file.parent / "run.json"
+    if run.exists():
+        made["training"] = json.loads(run.read_text(encoding="utf-8"))
+    return made

@@ -1,0 +1,95 @@
+"""The command `mien`: `mien run --source camera --output jsonl`."""
+
+import argparse
+import logging
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from mien import __version__, outputs, sources
+from mien.card import DEFAULT_MODEL, MODELS_DIR, model_names, read_card
+from mien.native_log import quiet_native_log
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands."""
+    parser = argparse.ArgumentParser(prog="mien", description="Recognise facial emotions in real time.")
+    parser.add_argument("--version", action="version", version=f"mien {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="watch a camera, a video or images and say what the faces show")
+    run.add_argument("--source", default="camera", help=f"{sources.FORMS} (default: camera)")
+    run.add_argument(
+        "--output", action="append", metavar="OUTPUT", help=f"{outputs.FORMS}; may be repeated (default: text)"
+    )
+    run.add_argument("--model", help=f"a name of `mien models` or a .tflite file (default: {DEFAULT_MODEL})")
+    run.add_argument("--threads", type=int, default=1, help="threads of the classifier (default: 1)")
+    run.add_argument("--max-faces", type=int, default=8, help="largest faces first (default: 8)")
+    run.add_argument(
+        "--smoothing", type=float, default=0.3, metavar="SECONDS", help="time constant, 0 for none (default: 0.3)"
+    )
+    run.set_defaults(function=_run)
+
+    models = commands.add_parser("models", help="list the models that came with mien")
+    models.set_defaults(function=_models)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return the exit code: 0, 1 for a failure, 2 for wrong usage."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.function(arguments))
+    except BrokenPipeError:
+        # The reader has seen enough (`mien run ... | head`); keep Python from complaining on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mien.faces import FrameResult
+    from mien.recognizer import EmotionRecognizer
+
+    _refuse_overwriting(arguments.source, arguments.output or [])
+    with quiet_native_log():
+        recognizer = EmotionRecognizer(
+            arguments.model,
+            num_threads=arguments.threads,
+            max_faces=arguments.max_faces,
+            smoothing_s=arguments.smoothing,
+        )
+    with ExitStack() as stack:
+        source = stack.enter_context(sources.open_source(arguments.source))
+        sinks = [
+            stack.enter_context(outputs.open_output(text, source.frame_rate)) for text in arguments.output or ["text"]
+        ]
+        try:
+            for frame in source:
+                if not source.is_continuous:
+                    recognizer.reset()
+                faces = recognizer.recognize(frame.image, frame.time_s)
+                result = FrameResult(frame.time_s, frame.index, faces)
+                for sink in sinks:
+                    sink.write(frame.image, result)
+        except KeyboardInterrupt:
+            pass  # Ctrl-C is how a camera's run ends; the outputs are finished on the way out.
+    return 0
+
+
+def _refuse_overwriting(source: str, output_texts: list[str]) -> None:
+    for text in output_texts:
+        if Path(text).exists() and Path(source).exists() and Path(text).samefile(source):
+            raise ValueError(f"--output {text} is the source itself: give another name")
+
+
+def _models(_: argparse.Namespace) -> int:
+    for name in model_names():
+        card = read_card(MODELS_DIR / f"{name}.json")
+        mark = " (default)" if name == DEFAULT_MODEL else ""
+        print(f"{name}{mark}: {card.description}; {card.size_bytes / 1e6:.2f} MB")
+    return 0

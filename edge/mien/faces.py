@@ -1,0 +1,87 @@
+"""What travels between the stages: boxes, faces and a frame's result."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.emotions import EMOTIONS
+
+Image = npt.NDArray[np.uint8]
+"""(H, W) gray or (H, W, 3) BGR, 0-255."""
+
+
+class Box(NamedTuple):
+    """A face's place in pixels of the frame: left, top, width and height."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def overlap(self, other: "Box") -> float:
+        """Return the intersection over union with another box, 0 to 1."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        if width <= 0 or height <= 0:
+            return 0.0
+        common = width * height
+        return common / (self.width * self.height + other.width * other.height - common)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face of one frame.
+
+    Attributes:
+        box: where it is.
+        probabilities: (7,) float32 in the order of `EMOTIONS`, smoothed over the track.
+        track_id: the same number for the same face from frame to frame, from 1 on.
+    """
+
+    box: Box
+    probabilities: npt.NDArray[np.float32]
+    track_id: int
+
+    @property
+    def emotion(self) -> str:
+        """The most probable class."""
+        return EMOTIONS[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `emotion`, 0 to 1."""
+        return float(self.probabilities.max())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the face as the JSON lines show it; box is [x, y, width, height]."""
+        return {
+            "id": self.track_id,
+            "box": list(self.box),
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 4),
+            "probabilities": {
+                name: round(float(value), 4) for name, value in zip(EMOTIONS, self.probabilities, strict=True)
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What was seen in one frame.
+
+    Attributes:
+        time_s: seconds since the source's start for files, Unix time for cameras.
+        frame: the frame's number in its source, from 0 on.
+        faces: the faces found in it, largest first.
+    """
+
+    time_s: float
+    frame: int
+    faces: list[Face]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the frame as the JSON lines show it."""
+        faces = [face.to_dict() for face in self.faces]
+        return {"time": round(self.time_s, 3), "frame": self.frame, "faces": faces}

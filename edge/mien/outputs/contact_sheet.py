@@ -1,0 +1,65 @@
+"""A whole run at a glance: twelve annotated frames, evenly spread, in one PNG."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from mien.faces import FrameResult, Image
+from mien.outputs.base import Output
+from mien.outputs.draw import annotate
+from mien.outputs.files import unfinished
+
+COLUMNS, ROWS = 4, 3
+TILE_WIDTH = 320
+
+
+class ContactSheetOutput(Output):
+    """Keeps frames at even distances, however long the run is, and writes them at its end.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._unfinished = path, unfinished(path)
+        self._tiles: list[Image] = []
+        self._step, self._count = 1, 0
+        self._tile_size = (TILE_WIDTH, TILE_WIDTH)
+
+    def write(self, image: Image, result: FrameResult) -> None:
+        """Keep every `step`-th frame; when twice as many as needed are kept, drop every second."""
+        if self._count % self._step == 0:
+            if not self._tiles:
+                self._tile_size = (TILE_WIDTH, round(image.shape[0] * TILE_WIDTH / image.shape[1]))
+            self._tiles.append(self._make_tile(image, result))
+            if len(self._tiles) == 4 * COLUMNS * ROWS:
+                self._tiles = self._tiles[::2]
+                self._step *= 2
+        self._count += 1
+
+    def close(self) -> None:
+        """Write the sheet; a run without a frame writes none."""
+        import cv2
+
+        if not self._tiles:
+            return
+        wanted = min(COLUMNS * ROWS, len(self._tiles))
+        chosen = [self._tiles[round(place)] for place in np.linspace(0, len(self._tiles) - 1, wanted)]
+        blank = np.zeros_like(chosen[0])
+        chosen += [blank] * (-len(chosen) % COLUMNS)
+        rows = [np.hstack(chosen[start : start + COLUMNS]) for start in range(0, len(chosen), COLUMNS)]
+        if not cv2.imwrite(str(self._unfinished), np.vstack(rows)):
+            raise OSError(f"cannot write {self._path}: is the disk full?")
+        os.replace(self._unfinished, self._path)
+
+    def _make_tile(self, image: Image, result: FrameResult) -> Image:
+        import cv2
+
+        tile = cv2.resize(annotate(image, result.faces), self._tile_size, interpolation=cv2.INTER_AREA)
+        place = (6, self._tile_size[1] - 8)
+        for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):  # white with a black edge
+            cv2.putText(
+                tile, f"{result.time_s:.1f} s", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA
+            )
+        return tile

@@ -1,0 +1,29 @@
+"""JSON lines: one object a frame, on standard output or in a file."""
+
+import json
+import sys
+from pathlib import Path
+
+from mien.faces import FrameResult, Image
+from mien.outputs.base import Output
+
+
+class JsonLinesOutput(Output):
+    """Writes {"time", "frame", "faces": [{"id", "box", "emotion", "confidence", "probabilities"}]} a frame.
+
+    Each line is flushed, so that a reader at the other end of a pipe sees it at once and an
+    interruption loses nothing.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._file = sys.stdout if path is None else open(path, "w", encoding="utf-8")
+
+    def write(self, image: Image, result: FrameResult) -> None:
+        """Write the frame's line."""
+        self._file.write(json.dumps(result.to_dict()) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; standard output stays open."""
+        if self._file is not sys.stdout:
+            self._file.close()

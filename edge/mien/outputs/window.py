@@ -1,0 +1,55 @@
+"""A window with the live, annotated picture; Q, Esc or closing it ends the run."""
+
+import os
+import sys
+
+from mien.faces import FrameResult, Image
+from mien.outputs.base import Output
+from mien.outputs.draw import annotate
+
+TITLE = "mien"
+QUIT_KEYS = (ord("q"), ord("Q"), 27)
+
+
+class WindowOutput(Output):
+    """Shows each frame.
+
+    Raises:
+        OSError: there is no screen, or this OpenCV was built without windows.
+    """
+
+    def __init__(self) -> None:
+        import cv2
+
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            # OpenCV's Qt would abort the whole program here.
+            raise OSError("there is no screen for a window: use --output jsonl or a file such as out.mp4")
+        try:
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
+        except cv2.error as error:
+            raise OSError(
+                "this OpenCV was built without windows (headless): pip install opencv-python, or use another --output"
+            ) from error
+        self._is_sized = False
+
+    def write(self, image: Image, result: FrameResult) -> None:
+        """Show one frame.
+
+        Raises:
+            KeyboardInterrupt: the user pressed Q or Esc or closed the window.
+        """
+        import cv2
+
+        if not self._is_sized:
+            cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
+            self._is_sized = True
+        cv2.imshow(TITLE, annotate(image, result.faces))
+        is_closed = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+        if cv2.waitKey(1) & 0xFF in QUIT_KEYS or is_closed:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Close the window."""
+        import cv2
+
+        cv2.destroyAllWindows()

@@ -1,0 +1,58 @@
+"""From a frame and a box to the 48x48 gray face that every model was trained on.
+
+Training, calibration, benchmarks and the device all see faces of this one form; a second copy of
+this code would be the most common bug of the field.
+"""
+
+import numpy as np
+
+from mien.faces import Box, Image
+
+FACE_SIZE = 48
+
+
+def to_gray(frame: Image) -> Image:
+    """Return (H, W) gray of a frame; gray frames pass through without a copy.
+
+    Raises:
+        ValueError: the frame is neither (H, W) nor (H, W, 3) uint8.
+    """
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.size == 0:
+        got = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise ValueError(f"a frame is a non-empty uint8 array, (H, W) gray or (H, W, 3) BGR; got {got}")
+    if frame.ndim == 2:
+        return frame
+    if frame.ndim == 3 and frame.shape[2] == 3:
+        import cv2
+
+        return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+    raise ValueError(f"a frame is (H, W) gray or (H, W, 3) BGR; got shape {frame.shape}")
+
+
+def crop_face(gray: Image, box: Box, margin: float) -> Image:
+    """Cut a square around a box and scale it to (48, 48).
+
+    Args:
+        gray: (H, W) uint8, 0-255.
+        box: the detector's box in pixels of `gray`.
+        margin: fraction of the box's longer side added on every side; it belongs to the model and
+            stands in its card.
+
+    What lies outside the frame is filled with its nearest edge, as in the augmentation of training.
+    """
+    import cv2
+
+    side = max(1, round(max(box.width, box.height) * (1 + 2 * margin)))
+    left = round(box.x + box.width / 2 - side / 2)
+    top = round(box.y + box.height / 2 - side / 2)
+    height, width = gray.shape
+    # Pixels that the square lacks on each side; the slice below never leaves the frame.
+    lack_left, lack_top = max(0, -left), max(0, -top)
+    lack_right, lack_bottom = max(0, left + side - width), max(0, top + side - height)
+    face = gray[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
+    if face.size == 0:
+        raise ValueError(f"box {tuple(box)} lies outside the frame of {width}x{height} pixels")
+    if lack_left or lack_top or lack_right or lack_bottom:
+        face = cv2.copyMakeBorder(face, lack_top, lack_bottom, lack_left, lack_right, cv2.BORDER_REPLICATE)
+    shrinks = side > FACE_SIZE
+    return cv2.resize(face, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

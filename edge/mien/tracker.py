@@ -1,0 +1,84 @@
+"""Who is who from frame to frame, and a steady opinion of each face.
+
+All times are seconds, never frames: the same video gives the same result at any speed.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.faces import Box
+
+MIN_OVERLAP = 0.2
+"""Two boxes of one face overlap at least so much; a head moves little between two frames."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One face over time."""
+
+    track_id: int
+    box: Box
+    last_seen_s: float
+    probabilities: npt.NDArray[np.float32] | None = None
+    classified_s: float = 0.0
+
+    def smooth(self, probabilities: npt.NDArray[np.float32], time_s: float, smoothing_s: float) -> None:
+        """Move the track's opinion towards new (7,) probabilities: exponential smoothing.
+
+        After `smoothing_s` seconds of a new expression, 63 % of the old opinion is gone.
+        """
+        if self.probabilities is None or smoothing_s <= 0:
+            self.probabilities = probabilities
+        else:
+            share = 1 - math.exp(-max(0.0, time_s - self.classified_s) / smoothing_s)
+            self.probabilities = self.probabilities + np.float32(share) * (probabilities - self.probabilities)
+        self.classified_s = time_s
+
+
+class Tracker:
+    """Gives boxes the ids of the tracks that they overlap most, and new ids to the others.
+
+    Args:
+        max_gap_s: a face that was missed for longer gets a new id when it returns.
+    """
+
+    def __init__(self, max_gap_s: float = 0.5) -> None:
+        self._max_gap_s = max_gap_s
+        self._tracks: list[Track] = []
+        self._next_id = 1
+
+    def update(self, boxes: list[Box], time_s: float) -> list[Track]:
+        """Return one track for each box, in the order of `boxes`."""
+        self._tracks = [track for track in self._tracks if time_s - track.last_seen_s <= self._max_gap_s]
+        matched = self._match(boxes)
+        result = []
+        for index, box in enumerate(boxes):
+            track = matched.get(index) or self._start_track(box, time_s)
+            track.box, track.last_seen_s = box, time_s
+            result.append(track)
+        return result
+
+    def _match(self, boxes: list[Box]) -> dict[int, Track]:
+        """Pair boxes with tracks, the best overlap first, each at most once."""
+        pairs = [
+            (overlap, index, track)
+            for track in self._tracks
+            for index, box in enumerate(boxes)
+            if (overlap := track.box.overlap(box)) >= MIN_OVERLAP
+        ]
+        matched: dict[int, Track] = {}
+        taken: set[int] = set()
+        for _, index, track in sorted(pairs, key=lambda pair: pair[0], reverse=True):
+            if index not in matched and track.track_id not in taken:
+                matched[index] = track
+                taken.add(track.track_id)
+        return matched
+
+    def _start_track(self, box: Box, time_s: float) -> Track:
+        track = Track(self._next_id, box, time_s)
+        self._next_id += 1
+        self._tracks.append(track)
+        return track

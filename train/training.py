@@ -1,0 +1,139 @@
+"""The training loop: one epoch, one checkpoint, one line of history, until done; resumable after each."""
+
+import csv
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mien.fer2013 import Fer2013
+from train.augmentation import RandomAffine
+from train.batches import EpochBatches, as_arrays, split_training
+from train.config import TrainingConfig
+from train.models import build
+
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False) -> Path:
+    """Train a model and write it to `out`.
+
+    Written after every epoch, each file whole or not at all: `checkpoint.keras` (weights, optimizer
+    and random streams), `history.csv`, and `model.keras` (float32) whenever validation accuracy is the best yet.
+
+    Returns:
+        The path of `model.keras`.
+
+    Raises:
+        FileExistsError: `out` holds a run and `resume` is false.
+        FileNotFoundError: `resume` is true and `out` holds no checkpoint.
+        ValueError: `resume` is true and the run in `out` had other settings.
+    """
+    training, validation = split_training(data, config.validation_share, config.seed)
+    learner = _resume(out, config) if resume else _start(out, config, len(training))
+    history = read_history(out / "history.csv") if resume else []
+    steps = len(EpochBatches(training, config.batch_size, config.seed, 0))
+    first_epoch = int(learner.optimizer.iterations) // steps
+    # A kill between the two writes leaves the history one epoch ahead of the checkpoint.
+    history = history[:first_epoch]
+    validation_arrays = as_arrays(validation)
+    for epoch in range(first_epoch, config.epochs):
+        log = learner.fit(
+            EpochBatches(training, config.batch_size, config.seed, epoch),
+            validation_data=validation_arrays,
+            validation_batch_size=256,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            callbacks=[_Progress(config.epochs)],
+            verbose=1 if os.isatty(1) else 2,
+        ).history
+        row = {"epoch": epoch + 1.0, **{name: log[name][-1] for name in HISTORY_COLUMNS[1:]}}
+        if row["val_accuracy"] > max((earlier["val_accuracy"] for earlier in history), default=0.0):
+            _save(_float32_network(learner, config.model), out / "model.keras")
+        history.append(row)
+        _write_history(history, out / "history.csv")
+        _save(learner, out / "checkpoint.keras")
+    return out / "model.keras"
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Read `history.csv`: one row an epoch, with the columns of `HISTORY_COLUMNS`."""
+    with open(path, newline="") as file:
+        return [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in csv.DictReader(file)]
+
+
+class _Progress(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar; it names the run's epochs, where `fit` knows only the one in hand."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._run_epochs = epochs
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Take Keras' parameters, with the run's number of epochs."""
+        super().set_params({**params, "epochs": self._run_epochs})
+
+
+def _start(out: Path, config: TrainingConfig, training_images: int) -> keras.Model:
+    if (out / "run.json").exists():
+        raise FileExistsError(f"{out} already holds a run: continue it with --resume or give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    learner = _build_learner(config, -(-training_images // config.batch_size))
+    (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    return learner
+
+
+def _resume(out: Path, config: TrainingConfig) -> keras.Model:
+    checkpoint = out / "checkpoint.keras"
+    if not checkpoint.exists():
+        raise FileNotFoundError(f"{checkpoint} does not exist: there is nothing to resume, start without --resume")
+    before = json.loads((out / "run.json").read_text())
+    now = asdict(config)
+    if changed := [name for name in now if now[name] != before.get(name)]:
+        differences = ", ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
+        raise ValueError(f"{out} was started with other settings ({differences}): give the same ones")
+    keras.utils.set_random_seed(config.seed)
+    return keras.saving.load_model(checkpoint)
+
+
+def _build_learner(config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
+    """Build augmentation and network as one model, compiled: it is what a checkpoint holds."""
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
+    network = build(config.model)
+    keras.config.set_dtype_policy("float32")
+    augmentation = RandomAffine(config.rotation_degrees, config.zoom, config.shift, seed=config.seed)
+    learner = keras.Sequential([keras.Input((48, 48, 1)), augmentation, network], name="learner")
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=config.epochs * steps_per_epoch)
+    # XLA on a CPU made TensorFlow four times slower (measured), and it lacks the affine transform.
+    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    learner.compile(keras.optimizers.Adam(rate), loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=jit)
+    return learner
+
+
+def _float32_network(learner: keras.Model, name: str) -> keras.Model:
+    """Return the network without augmentation, optimizer and mixed precision: what others load."""
+    network = build(name)
+    network.set_weights(learner.layers[-1].get_weights())
+    return network
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    model.save(unfinished)
+    os.replace(unfinished, path)
+
+
+def _write_history(history: list[dict[str, float]], path: Path) -> None:
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    with open(unfinished, "w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY_COLUMNS)
+        writer.writeheader()
+        for row in history:
+            writer.writerow({**{name: f"{value:.5f}" for name, value in row.items()}, "epoch": int(row["epoch"])})
+    os.replace(unfinished, path)
