@@ -59,7 +59,11 @@ def main(argv: list[str] | None = None) -> int:
 def _train(config: TrainingConfig, data_path: str, out: Path, resume: bool) -> int:
     data = load_fer2013(data_path)
     with quiet_native_log():
+        import keras
+
         from train.training import read_history, train
+
+        keras.ops.zeros(1)  # makes TensorFlow look for a GPU, and say so, now
     from train.plots import plot_history
 
     model = train(data, config, out, resume)

@@ -1,4 +1,4 @@
-"""Random views of the training faces, as a Keras layer: it runs on any backend and is saved with its seed."""
+"""Random views of the training faces, as a Keras layer that runs on any backend."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ class RandomAffine(keras.layers.Layer):
         rotation_degrees: rotation by up to this angle to either side.
         zoom: scale factor from 1 - zoom to 1 + zoom.
         shift: shift by up to this fraction of the image's side, in x and in y.
-        seed: start of the random stream; the stream's state is saved with the layer.
+        seed: start of the random stream.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from mien.fer2013 import Fer2013
 from train.augmentation import RandomAffine
@@ -21,8 +22,8 @@ HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False) -> Path:
     """Train a model and write it to `out`.
 
-    Written after every epoch, each file whole or not at all: `checkpoint.keras` (weights, optimizer
-    and random streams), `history.csv`, and `model.keras` (float32) whenever validation accuracy is the best yet.
+    Written after every epoch, each file whole or not at all: `checkpoint.keras` (weights and
+    optimizer), `history.csv`, and `model.keras` (float32) whenever validation accuracy is the best yet.
 
     Returns:
         The path of `model.keras`.
@@ -41,12 +42,14 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
     history = history[:first_epoch]
     validation_arrays = as_arrays(validation)
     for epoch in range(first_epoch, config.epochs):
+        _seed_random_streams(learner, config.seed, epoch)
         log = learner.fit(
             EpochBatches(training, config.batch_size, config.seed, epoch),
             validation_data=validation_arrays,
             validation_batch_size=256,
             initial_epoch=epoch,
             epochs=epoch + 1,
+            shuffle=False,  # EpochBatches has drawn the order; Keras would shuffle the batches once more, unseeded
             callbacks=[_Progress(config.epochs)],
             verbose=1 if os.isatty(1) else 2,
         ).history
@@ -114,6 +117,13 @@ def _build_learner(config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
     learner.compile(keras.optimizers.Adam(rate), loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=jit)
     return learner
+
+
+def _seed_random_streams(learner: keras.Model, seed: int, epoch: int) -> None:
+    """Start the streams of augmentation and dropout from (seed, epoch): Keras does not save where they are."""
+    streams = [variable for variable in learner.variables if variable.path.endswith("seed_generator_state")]
+    for number, stream in enumerate(streams):
+        stream.assign(np.random.default_rng([seed, epoch, number]).integers(0, 2**31, stream.shape))
 
 
 def _float32_network(learner: keras.Model, name: str) -> keras.Model:

@@ -38,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit code: 0, 1 for a failure, 2 for wrong usage."""
+    # FFmpeg and OpenCV complain of a bad file in their own words, beside our one line.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     arguments = build_parser().parse_args(argv)
     try:
@@ -46,14 +49,16 @@ def main(argv: list[str] | None = None) -> int:
         # The reader has seen enough (`mien run ... | head`); keep Python from complaining on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        return 130
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from mien.faces import FrameResult
     from mien.recognizer import EmotionRecognizer
+    from mien.stream import run_stream
 
     _refuse_overwriting(arguments.source, arguments.output or [])
     with quiet_native_log():
@@ -68,16 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sinks = [
             stack.enter_context(outputs.open_output(text, source.frame_rate)) for text in arguments.output or ["text"]
         ]
-        try:
-            for frame in source:
-                if not source.is_continuous:
-                    recognizer.reset()
-                faces = recognizer.recognize(frame.image, frame.time_s)
-                result = FrameResult(frame.time_s, frame.index, faces)
-                for sink in sinks:
-                    sink.write(frame.image, result)
-        except KeyboardInterrupt:
-            pass  # Ctrl-C is how a camera's run ends; the outputs are finished on the way out.
+        run_stream(source, recognizer, sinks)
     return 0
 
 

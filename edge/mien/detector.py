@@ -78,8 +78,8 @@ def _load_cascade(name: str) -> Any:
         raise ImportError(f"OpenCV {cv2.__version__} has no Haar cascades: pip install 'opencv-python<5'")
     file = f"haarcascade_frontalface_{name}.xml"
     folders = [Path("/usr/share/opencv4/haarcascades")]  # where Debian's opencv-data puts them
-    if hasattr(cv2, "data"):
-        folders.insert(0, Path(cv2.data.haarcascades))
+    if data := getattr(cv2, "data", None):  # Debian's own OpenCV has no cv2.data
+        folders.insert(0, Path(data.haarcascades))
     for folder in folders:
         if (folder / file).exists():
             return cv2.CascadeClassifier(str(folder / file))

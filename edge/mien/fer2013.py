@@ -7,6 +7,7 @@ Two forms are understood, and nobody has to say which one it is:
 """
 
 import csv
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.emotions import EMOTIONS
+
+logger = logging.getLogger(__name__)
 
 SIZE = 48
 TOTAL_ROWS = 35887
@@ -78,6 +81,8 @@ def load_fer2013(path: str | Path) -> Fer2013:
     data = _read_folder(path) if path.is_dir() else _read_csv(path)
     if not len(data.training):
         raise ValueError(f"{path} has no Training images: download the data set again")
+    if len(data) != TOTAL_ROWS:
+        logger.warning("%s has %d images, the whole FER2013 has %d: is it cut off?", path, len(data), TOTAL_ROWS)
     return data
 
 
@@ -113,7 +118,7 @@ def _find_columns(path: Path, header: list[str]) -> tuple[int, int, int]:
     if missing := [name for name in COLUMNS if name not in names]:
         found = ", ".join(names)[:80] or "nothing"
         raise ValueError(
-            f"{path} lacks the column {missing[0]!r}: its first line has {found}; "
+            f"{path} lacks the column {missing[0]!r}: its first line has {found!r}; "
             "allowed is a file with emotion, pixels and Usage, as Kaggle's fer2013.csv"
         )
     return names.index("emotion"), names.index("pixels"), names.index("usage")

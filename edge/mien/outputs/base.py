@@ -8,7 +8,13 @@ from mien.faces import FrameResult, Image
 
 
 class Output(ABC):
-    """Takes results; leaving its `with` finishes what it writes."""
+    """Takes results; leaving its `with` finishes what it writes.
+
+    Attributes:
+        wants_to_stop: whether the user has asked here for the run to end.
+    """
+
+    wants_to_stop = False
 
     @abstractmethod
     def write(self, image: Image, result: FrameResult) -> None:

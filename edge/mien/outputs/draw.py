@@ -28,7 +28,7 @@ def _draw_face(picture: Image, face: Face, scale: float) -> None:
 
     x, y, width, height = face.box
     color = COLORS[face.emotion]
-    thickness = max(1, round(2 * scale))
+    thickness = max(2, round(2 * scale))
     cv2.rectangle(picture, (x, y), (x + width, y + height), color, thickness)
     text = f"{face.track_id}  {face.emotion} {face.confidence:.0%}"
     (text_width, text_height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7 * scale, thickness)

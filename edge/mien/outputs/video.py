@@ -48,3 +48,4 @@ class VideoOutput(Output):
         if self._writer is not None and self._writer.isOpened():
             self._writer.release()
             os.replace(self._unfinished, self._path)
+        self._unfinished.unlink(missing_ok=True)

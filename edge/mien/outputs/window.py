@@ -33,20 +33,15 @@ class WindowOutput(Output):
         self._is_sized = False
 
     def write(self, image: Image, result: FrameResult) -> None:
-        """Show one frame.
-
-        Raises:
-            KeyboardInterrupt: the user pressed Q or Esc or closed the window.
-        """
+        """Show one frame; Q, Esc or a closed window ask for the end."""
         import cv2
 
         if not self._is_sized:
             cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
             self._is_sized = True
         cv2.imshow(TITLE, annotate(image, result.faces))
-        is_closed = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
-        if cv2.waitKey(1) & 0xFF in QUIT_KEYS or is_closed:
-            raise KeyboardInterrupt
+        is_quit_pressed = cv2.waitKey(1) & 0xFF in QUIT_KEYS
+        self.wants_to_stop = is_quit_pressed or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
 
     def close(self) -> None:
         """Close the window."""

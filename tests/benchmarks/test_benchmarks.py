@@ -1,0 +1,104 @@
+"""Benchmarks measure what they say, on the machine that they name."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.metrics import measure
+from mien.card import find_model, read_card
+from tests.conftest import make_data, write_csv
+
+
+def test_metrics_agree_with_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="pip install 'mien[train]'")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, 500).astype(np.uint8)
+    predictions = np.where(rng.random(500) < 0.6, labels, rng.integers(0, 7, 500)).astype(np.intp)
+    found = measure(labels, predictions)
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(labels, predictions))
+    assert found.macro_f1 == pytest.approx(metrics.f1_score(labels, predictions, average="macro"))
+    assert list(found.recall.values()) == pytest.approx(metrics.recall_score(labels, predictions, average=None))
+
+
+def test_the_interval_is_that_of_a_share() -> None:
+    labels = np.zeros(7178, np.uint8)
+    predictions = (np.arange(7178) >= 0.626 * 7178).astype(np.intp)
+    assert measure(labels, predictions).interval == pytest.approx(0.0112, abs=0.0001)
+
+
+def test_without_images_there_is_no_accuracy() -> None:
+    with pytest.raises(ValueError, match="no test images"):
+        measure(np.empty(0, np.uint8), np.empty(0, np.intp))
+
+
+def test_accuracy_prints_a_table_and_updates_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_csv(make_data(), tmp_path / "fer2013.csv")
+    for suffix in (".tflite", ".json"):
+        shutil.copy(find_model(None).with_suffix(suffix), tmp_path)
+    model, results = tmp_path / find_model(None).name, tmp_path / "results.json"
+    arguments = ["--data", str(data), "--models", str(model), "--update-cards", "--json", str(results)]
+    assert main(["accuracy", *arguments]) == 0
+    (result,) = json.loads(results.read_text())
+    assert result["test"]["images"] == 42
+    assert read_card(model.with_suffix(".json")).metrics["test"] == result["test"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| model | runtime | accuracy on all 42 | macro F1 | on 42 without twins |"
+    assert lines[2].startswith(f"| {model.stem} | ai-edge-litert | {result['test']['accuracy']:.1%} ± ")
+
+
+def test_images_with_a_twin_in_training_are_told_apart(tmp_path: Path) -> None:
+    data = make_data()
+    images = data.images.copy()
+    images[-5:] = images[:5]
+    results = tmp_path / "results.json"
+    table = write_csv(type(data)(images, data.labels, data.usages), tmp_path / "fer2013.csv")
+    assert main(["accuracy", "--data", str(table), "--models", "cnn_int8", "--json", str(results)]) == 0
+    (result,) = json.loads(results.read_text())
+    assert (result["test"]["images"], result["test_without_twins"]["images"]) == (42, 37)
+
+
+def test_latency_prints_the_machine_and_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results.json"
+    arguments = ["--models", "cnn_int8", "--threads", "1", "2", "--seconds", "0.2", "--json", str(results)]
+    assert main(["latency", *arguments]) == 0
+    output = capsys.readouterr().out
+    assert "processor" in output.splitlines()[0]
+    content = json.loads(results.read_text())
+    assert content["machine"]["cores"].isdigit()
+    assert [result["threads"] for result in content["results"]] == [1, 2]
+    for result in content["results"]:
+        assert 0 < result["median_ms"] <= result["p95_ms"]
+        assert result["runs"] >= 50
+
+
+def test_crop_margin_measures_a_face_of_known_size(portrait: np.ndarray) -> None:
+    from benchmarks.crop_margin import measure_crop_margin
+    from mien.detector import HaarDetector
+    from mien.fer2013 import Fer2013
+    from mien.preprocess import crop_face, to_gray
+
+    gray = to_gray(portrait)
+    (box,) = HaarDetector().detect(gray)
+    image = crop_face(gray, box, margin=0.1)[np.newaxis]
+    data = Fer2013(image, np.zeros(1, np.uint8), np.zeros(1, np.uint8))
+    figures = measure_crop_margin(data, "alt2", 1)
+    assert figures["margin"] == pytest.approx(0.1, abs=0.05)
+    assert figures["centre_x"] == pytest.approx(24, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["accuracy", "--data", "nothing.csv"], "error: no data at nothing.csv"),
+        (["latency", "--models", "resnet"], "error: unknown model 'resnet'"),
+    ],
+)
+def test_a_mistake_gets_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 1
+    output = capsys.readouterr().err
+    assert output.startswith(message)
+    assert len(output.splitlines()) == 1

@@ -1,0 +1,170 @@
+"""Faces in, probabilities out; and whatever is no model says so in one line."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien import EMOTIONS, EmotionClassifier
+from mien.card import MODELS_DIR, find_model, model_names, read_card
+from mien.classifier import load_runtime
+from mien.detector import HaarDetector
+from mien.faces import Image
+from mien.fer2013 import Fer2013
+from mien.preprocess import crop_face, to_gray
+
+
+@pytest.fixture(scope="module")
+def classifier() -> EmotionClassifier:
+    return EmotionClassifier()
+
+
+@pytest.fixture
+def copy_of_default(tmp_path: Path) -> Path:
+    source = find_model(None)
+    for suffix in (".tflite", ".json"):
+        shutil.copy(source.with_suffix(suffix), tmp_path)
+    return tmp_path / source.name
+
+
+def test_a_smile_is_happy(classifier: EmotionClassifier, portrait: Image) -> None:
+    gray = to_gray(portrait)
+    (box,) = HaarDetector().detect(gray)
+    (probabilities,) = classifier.predict(crop_face(gray, box, classifier.card.crop_margin)[np.newaxis])
+    assert EMOTIONS[probabilities.argmax()] == "happy"
+
+
+def test_probabilities_have_the_documented_form(classifier: EmotionClassifier) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (5, 48, 48), np.uint8)
+    probabilities = classifier.predict(faces)
+    assert probabilities.shape == (5, 7)
+    assert probabilities.dtype == np.float32
+    assert probabilities.min() >= 0
+    # Seven int8 outputs, each off by at most half a step of 1/256, and one step to spare.
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=4.5 / 256)
+
+
+def test_a_face_gets_the_same_answer_alone_and_among_others(classifier: EmotionClassifier) -> None:
+    faces = np.random.default_rng(1).integers(0, 256, (3, 48, 48), np.uint8)
+    together = classifier.predict(faces)
+    for face, expected in zip(faces, together, strict=True):
+        np.testing.assert_array_equal(classifier.predict(face[np.newaxis])[0], expected)
+
+
+def test_no_faces_give_no_rows(classifier: EmotionClassifier) -> None:
+    assert classifier.predict(np.empty((0, 48, 48), np.uint8)).shape == (0, 7)
+
+
+def test_every_gray_level_reaches_the_int8_input_exactly() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal((levels ^ 0x80).view(np.int8), levels.astype(np.int16) - 128)
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        np.zeros((48, 48), np.uint8),
+        np.zeros((1, 64, 64), np.uint8),
+        np.zeros((1, 48, 48, 1), np.uint8),
+        np.zeros((1, 48, 48), np.float32),
+        [[0]],
+    ],
+)
+def test_what_is_no_batch_of_faces_is_refused(classifier: EmotionClassifier, faces: Image) -> None:
+    with pytest.raises(ValueError, match=r"faces must be \(N, 48, 48\) uint8; got"):
+        classifier.predict(faces)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown model 'resnet': allowed are .*cnn_int8"):
+        EmotionClassifier("resnet")
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no model at nothing\.tflite"):
+        EmotionClassifier("nothing.tflite")
+
+
+def test_a_text_file_named_tflite_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "notes.tflite"
+    file.write_text("buy milk")
+    with pytest.raises(ValueError, match="is not a TFLite model"):
+        EmotionClassifier(file)
+
+
+def test_a_model_cut_off_on_the_way_is_refused(copy_of_default: Path) -> None:
+    copy_of_default.write_bytes(copy_of_default.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="its card says"):
+        EmotionClassifier(copy_of_default)
+
+
+def test_a_changed_model_is_refused(copy_of_default: Path) -> None:
+    content = bytearray(copy_of_default.read_bytes())
+    content[-1] ^= 1
+    copy_of_default.write_bytes(content)
+    with pytest.raises(ValueError, match="sha256"):
+        EmotionClassifier(copy_of_default)
+
+
+def test_a_model_without_its_card_is_refused(copy_of_default: Path) -> None:
+    copy_of_default.with_suffix(".json").unlink()
+    with pytest.raises(FileNotFoundError, match="a model needs its card"):
+        EmotionClassifier(copy_of_default)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x"}', "not json"])
+def test_a_damaged_card_is_named(copy_of_default: Path, text: str) -> None:
+    copy_of_default.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match="is not a model's card"):
+        EmotionClassifier(copy_of_default)
+
+
+def test_a_card_with_other_classes_is_refused(copy_of_default: Path) -> None:
+    card = copy_of_default.with_suffix(".json")
+    content = json.loads(card.read_text())
+    content["labels"] = sorted(content["labels"])
+    card.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="allowed are angry, disgust, fear"):
+        EmotionClassifier(copy_of_default)
+
+
+def test_no_thread_is_too_few() -> None:
+    with pytest.raises(ValueError, match="num_threads is 0"):
+        EmotionClassifier(num_threads=0)
+
+
+def test_without_a_runtime_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"pip install 'mien\[edge\]'"):
+        load_runtime()
+
+
+def test_tflite_runtime_with_numpy_2_is_refused_before_it_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = type(sys)("tflite_runtime.interpreter")
+    fake.Interpreter = object  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tflite_runtime", type(sys)("tflite_runtime"))
+    monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", fake)
+    monkeypatch.setattr(np, "__version__", "2.4.0")
+    with pytest.raises(ImportError, match="pip install 'numpy<2'"):
+        load_runtime("tflite-runtime")
+
+
+def test_every_model_in_the_package_has_a_true_card() -> None:
+    assert "cnn_int8" in model_names()
+    for name in model_names():
+        card = read_card(MODELS_DIR / f"{name}.json")
+        assert card.name == name
+        assert EmotionClassifier(name).card == card  # checks size and sha256
+
+
+def test_the_default_model_is_as_accurate_as_its_card_says(fer2013: Fer2013) -> None:
+    classifier = EmotionClassifier(num_threads=2)
+    test = fer2013.test
+    accuracy = (classifier.predict(test.images).argmax(axis=1) == test.labels).mean()
+    assert accuracy >= 0.58
+    # Runtimes and processors differ in the last step of 1/256; few faces are so close to the edge.
+    assert abs(accuracy - classifier.card.metrics["test"]["accuracy"]) < 0.003

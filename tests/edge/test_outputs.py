@@ -1,0 +1,135 @@
+"""Results arrive in the documented form, and files appear whole or not at all."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien import EMOTIONS, Box, Face, FrameResult
+from mien.faces import Image
+from mien.outputs import open_output
+from mien.outputs.draw import annotate
+
+BOX = Box(208, 32, 116, 116)
+
+
+def make_face(emotion: str = "happy", track_id: int = 1, box: Box = BOX) -> Face:
+    probabilities = np.full(7, 0.05, np.float32)
+    probabilities[EMOTIONS.index(emotion)] = 0.7
+    return Face(box, probabilities, track_id)
+
+
+def test_json_lines_are_as_documented(tmp_path: Path, portrait: Image) -> None:
+    file = tmp_path / "faces.jsonl"
+    with open_output(str(file), 25) as output:
+        output.write(portrait, FrameResult(0.04, 1, [make_face()]))
+        output.write(portrait, FrameResult(0.08, 2, []))
+    first, second = (json.loads(line) for line in file.read_text().splitlines())
+    assert list(first) == ["time", "frame", "faces"]
+    assert (first["time"], first["frame"]) == (0.04, 1)
+    (face,) = first["faces"]
+    assert list(face) == ["id", "box", "emotion", "confidence", "probabilities"]
+    assert (face["id"], face["box"], face["emotion"], face["confidence"]) == (1, [208, 32, 116, 116], "happy", 0.7)
+    assert list(face["probabilities"]) == list(EMOTIONS)
+    assert second == {"time": 0.08, "frame": 2, "faces": []}
+
+
+def test_a_line_can_be_read_before_the_run_ends(tmp_path: Path, portrait: Image) -> None:
+    file = tmp_path / "faces.jsonl"
+    with open_output(str(file), 25) as output:
+        output.write(portrait, FrameResult(0.0, 0, []))
+        assert file.read_text().endswith("\n")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_video_can_be_read_back_with_its_boxes(tmp_path: Path, portrait: Image, suffix: str) -> None:
+    file = tmp_path / f"annotated{suffix}"
+    with open_output(str(file), 25) as output:
+        for index in range(10):
+            output.write(portrait, FrameResult(index / 25, index, [make_face()]))
+        assert not file.exists()
+    capture = cv2.VideoCapture(str(file))
+    frames = [image for is_read, image in (capture.read() for _ in range(11)) if is_read]
+    assert len(frames) == 10
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
+    # The yellow frame of the box, on its left edge; compression blurs it.
+    blue, _, red = frames[5][60:120, 207:210].mean(axis=(0, 1))
+    assert red - blue > 80
+    assert [entry.name for entry in tmp_path.iterdir()] == [file.name]
+
+
+def test_frames_of_another_size_fit_into_the_video(tmp_path: Path, portrait: Image) -> None:
+    file = tmp_path / "annotated.avi"
+    with open_output(str(file), 1) as output:
+        output.write(portrait, FrameResult(0, 0, []))
+        output.write(portrait[::2, ::2].copy(), FrameResult(1, 1, []))
+    assert cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
+@pytest.mark.parametrize("count", [1, 5, 12, 500])
+def test_a_contact_sheet_covers_the_whole_run(tmp_path: Path, count: int) -> None:
+    file = tmp_path / "sheet.png"
+    with open_output(str(file), 25) as output:
+        for index in range(count):
+            level = round(255 * index / max(1, count - 1))
+            output.write(np.full((90, 160, 3), level, np.uint8), FrameResult(index / 25, index, []))
+    sheet = cv2.imread(str(file))
+    assert sheet is not None
+    tiles = min(12, count)
+    assert sheet.shape == (180 * -(-tiles // 4), 320 * 4, 3)
+    levels = [int(sheet[180 * (tile // 4) + 5, 320 * (tile % 4) + 5, 0]) for tile in range(tiles)]
+    assert levels == sorted(levels)
+    assert levels[0] == 0
+    assert levels[-1] >= (0 if count == 1 else 225)  # the last tile is close to the end
+
+
+def test_text_tells_what_changes_and_nothing_else(portrait: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = ["happy", "happy", "sad", None, "sad", None, None]
+    with open_output("text", 4) as output:
+        for index, emotion in enumerate(seen):
+            output.write(portrait, FrameResult(index / 2, index, [make_face(emotion)] if emotion else []))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "00:00.00  face 1  happy 70%, 116 pixels wide at (208, 32)",
+        "00:01.00  face 1  sad 70%",
+        "00:03.00  face 1  gone",
+    ]
+    assert len(lines) == 4
+    assert lines[3].startswith("7 frames in ")
+    assert lines[3].endswith("; 1 face followed")
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 480, 360), Box(470, 350, 10, 10), Box(-9, -9, 40, 40), Box(208, 32, 9, 9)])
+def test_drawing_changes_a_copy_wherever_the_box_is(portrait: Image, box: Box) -> None:
+    before = portrait.copy()
+    picture = annotate(portrait, [make_face(box=box)])
+    np.testing.assert_array_equal(portrait, before)
+    assert picture.shape == portrait.shape
+    assert (picture != portrait).any()
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.png", "x.jsonl"])
+def test_a_run_without_a_frame_leaves_no_file(tmp_path: Path, name: str) -> None:
+    with open_output(str(tmp_path / name), 25):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.png", "x.jsonl"])
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
+        open_output(str(tmp_path / "nowhere" / name), 25)
+
+
+def test_an_unknown_output_lists_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"unknown output 'x\.gif': allowed are text, jsonl, window"):
+        open_output("x.gif", 25)
+
+
+def test_a_window_without_a_screen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(OSError, match="there is no screen"):
+        open_output("window", 25)

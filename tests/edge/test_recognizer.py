@@ -1,0 +1,88 @@
+"""One frame in, faces out; the same result at any speed."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mien import EMOTIONS, Box, EmotionRecognizer
+from mien.faces import Image
+from mien.sources import open_source
+
+
+class FixedDetector:
+    """A detector of the user's own, as the protocol allows."""
+
+    def __init__(self, *boxes: Box) -> None:
+        self.boxes = list(boxes)
+
+    def detect(self, gray: Image) -> list[Box]:
+        assert gray.ndim == 2
+        return self.boxes
+
+
+def test_a_face_has_all_that_is_documented(portrait: Image) -> None:
+    (face,) = EmotionRecognizer().recognize(portrait)
+    assert isinstance(face.box, Box)
+    assert face.emotion == "happy"
+    assert face.track_id == 1
+    assert face.confidence == pytest.approx(face.probabilities[EMOTIONS.index("happy")])
+
+
+def test_gray_frames_give_the_same_faces(portrait: Image) -> None:
+    import cv2
+
+    gray = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
+    color_face, gray_face = (EmotionRecognizer().recognize(frame)[0] for frame in (portrait, gray))
+    assert color_face.box == gray_face.box
+    np.testing.assert_array_equal(color_face.probabilities, gray_face.probabilities)
+
+
+def test_the_demo_is_followed_and_always_the_same() -> None:
+    def run() -> list[list[object]]:
+        recognizer = EmotionRecognizer()
+        with open_source("demo") as source:
+            return [[face.to_dict() for face in recognizer.recognize(f.image, f.time_s)] for f in source]
+
+    frames = run()
+    assert frames == run()
+    faces_per_frame = [len(faces) for faces in frames]
+    assert faces_per_frame[:125] == [1] * 125  # moves and grows
+    assert faces_per_frame[175:200] == [0] * 25  # is away
+    assert sum(faces_per_frame[225:]) >= 24  # is back
+    assert set(faces_per_frame) == {0, 1}
+
+
+def test_only_the_largest_faces_are_classified(portrait: Image) -> None:
+    boxes = [Box(0, 0, 90, 90), Box(100, 0, 80, 80), Box(200, 0, 70, 70)]
+    faces = EmotionRecognizer(detector=FixedDetector(*boxes), max_faces=2).recognize(portrait, 0.0)
+    assert [face.box for face in faces] == boxes[:2]
+
+
+def test_a_reset_forgets_who_was_who(portrait: Image) -> None:
+    recognizer = EmotionRecognizer()
+    first = recognizer.recognize(portrait, 0.0)[0].probabilities
+    recognizer.reset()
+    (face,) = recognizer.recognize(portrait, 0.01)
+    assert face.track_id == 1
+    np.testing.assert_array_equal(face.probabilities, first)
+
+
+def test_a_returned_face_does_not_change_with_later_frames(portrait: Image) -> None:
+    recognizer = EmotionRecognizer(detector=FixedDetector(Box(208, 32, 116, 116)))
+    (face,) = recognizer.recognize(portrait, 0.0)
+    before = face.probabilities.copy()
+    recognizer.recognize(np.zeros_like(portrait), 0.3)
+    np.testing.assert_array_equal(face.probabilities, before)
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_faces", 0), ("smoothing_s", -1)])
+def test_an_argument_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        EmotionRecognizer(**{name: value})  # type: ignore[arg-type]
+
+
+def test_importing_mien_needs_numpy_only() -> None:
+    code = "import sys, mien; print([m for m in ('cv2', 'ai_edge_litert', 'tensorflow') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -1,0 +1,63 @@
+"""Who is who from frame to frame; all of it in seconds."""
+
+import numpy as np
+import pytest
+
+from mien.faces import Box
+from mien.tracker import Track, Tracker
+
+
+def ids(tracker: Tracker, boxes: list[Box], time_s: float) -> list[int]:
+    return [track.track_id for track in tracker.update(boxes, time_s)]
+
+
+def test_a_moving_and_growing_face_keeps_its_id() -> None:
+    tracker = Tracker()
+    seen = [ids(tracker, [Box(100 + 5 * step, 50, 60 + 2 * step, 60 + 2 * step)], step / 30) for step in range(60)]
+    assert seen == [[1]] * 60
+
+
+def test_a_face_missed_for_a_moment_keeps_its_id() -> None:
+    tracker = Tracker(max_gap_s=0.5)
+    assert ids(tracker, [Box(10, 10, 50, 50)], 0.0) == [1]
+    assert ids(tracker, [], 0.2) == []
+    assert ids(tracker, [Box(12, 10, 50, 50)], 0.45) == [1]
+
+
+def test_a_face_that_was_away_longer_is_a_new_one() -> None:
+    tracker = Tracker(max_gap_s=0.5)
+    assert ids(tracker, [Box(10, 10, 50, 50)], 0.0) == [1]
+    assert ids(tracker, [Box(10, 10, 50, 50)], 0.6) == [2]
+
+
+def test_two_faces_keep_their_ids_in_whatever_order_they_are_found() -> None:
+    tracker = Tracker()
+    left, right = Box(10, 10, 50, 50), Box(200, 10, 60, 60)
+    assert ids(tracker, [left, right], 0.0) == [1, 2]
+    assert ids(tracker, [right, left], 0.1) == [2, 1]
+
+
+def test_one_track_is_never_given_to_two_faces() -> None:
+    tracker = Tracker()
+    ids(tracker, [Box(10, 10, 50, 50)], 0.0)
+    assert ids(tracker, [Box(30, 10, 50, 50), Box(11, 10, 50, 50)], 0.1) == [2, 1]
+
+
+@pytest.mark.parametrize("frame_rate", [5, 10, 30])
+def test_smoothing_does_not_depend_on_the_frame_rate(frame_rate: int) -> None:
+    sad, happy = np.eye(7, dtype=np.float32)[[4, 3]]
+    track = Track(1, Box(0, 0, 1, 1), 0.0)
+    track.smooth(sad, 0.0, smoothing_s=0.5)
+    for step in range(1, frame_rate + 1):
+        track.smooth(happy, step / frame_rate, smoothing_s=0.5)
+    assert track.probabilities is not None
+    # One second is two time constants: 1 - exp(-2) of the old opinion is gone.
+    np.testing.assert_allclose(track.probabilities[3], 1 - np.exp(-2), atol=1e-5)
+    np.testing.assert_allclose(track.probabilities.sum(), 1, atol=1e-5)
+
+
+def test_without_smoothing_the_newest_probabilities_stand() -> None:
+    track = Track(1, Box(0, 0, 1, 1), 0.0)
+    for row in np.eye(7, dtype=np.float32):
+        track.smooth(row, 0.0, smoothing_s=0)
+        np.testing.assert_array_equal(track.probabilities, row)
