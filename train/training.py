@@ -54,7 +54,7 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
             verbose=1 if os.isatty(1) else 2,
         ).history
         row = {"epoch": epoch + 1.0, **{name: log[name][-1] for name in HISTORY_COLUMNS[1:]}}
-        if row["val_accuracy"] > max((earlier["val_accuracy"] for earlier in history), default=0.0):
+        if row["val_accuracy"] > max((earlier["val_accuracy"] for earlier in history), default=-1.0):
             _save(_float32_network(learner, config.model), out / "model.keras")
         history.append(row)
         _write_history(history, out / "history.csv")
