@@ -7,46 +7,53 @@ from pathlib import Path
 
 from mien.fer2013 import load_fer2013
 from mien.native_log import quiet_native_log
-from train.config import SCHEDULES, TrainingConfig
+from train.config import SCHEDULES, TrainingConfig, read_config
 from train.models import MODELS
+
+SETTINGS = {field.name for field in fields(TrainingConfig)}
 
 DESCRIPTION = """Train a model on FER2013. The defaults are the paper's protocol. Writes model.keras,
 history.csv and history.png into --out; Ctrl-C loses at most the epoch in hand, --resume goes on."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; the numbers' defaults are those of TrainingConfig."""
-    default = TrainingConfig()
+    """Return the parser; an option that was not given is absent, so that --resume can tell."""
     parser = argparse.ArgumentParser(
-        prog="python -m train",
-        description=DESCRIPTION,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="python -m train", description=DESCRIPTION, argument_default=argparse.SUPPRESS
     )
-    parser.add_argument("model", choices=list(MODELS), help="the network to train")
+    default = TrainingConfig()
+    parser.add_argument("model", choices=MODELS, help="the network to train")
+    parser.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
+    parser.add_argument("--out", type=Path, help="folder for the run (default: runs/MODEL)")
     parser.add_argument(
-        "--data", required=True, help="fer2013.csv, or the folder with train/ and test/", default=argparse.SUPPRESS
+        "--resume", action="store_true", default=False, help="continue the run in --out, with its settings"
     )
-    parser.add_argument("--out", help="folder for the run (default: runs/MODEL)", default=argparse.SUPPRESS)
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--epochs", type=int, default=default.epochs)
-    parser.add_argument("--batch-size", type=int, default=default.batch_size)
-    parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
-    parser.add_argument("--schedule", choices=SCHEDULES, default=default.schedule)
-    parser.add_argument("--validation-share", type=float, default=default.validation_share)
-    parser.add_argument("--rotation-degrees", type=float, default=default.rotation_degrees)
-    parser.add_argument("--zoom", type=float, default=default.zoom)
-    parser.add_argument("--shift", type=float, default=default.shift)
-    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, twice as fast")
-    parser.add_argument("--seed", type=int, default=default.seed)
+    for name, kind, text in (
+        ("epochs", int, ""),
+        ("batch_size", int, ""),
+        ("learning_rate", float, "of Adam"),
+        ("validation_share", float, "of Training, to validate on"),
+        ("rotation_degrees", float, "to either side"),
+        ("zoom", float, "as a fraction, in and out"),
+        ("shift", float, "as a fraction of the side"),
+        ("seed", int, ""),
+    ):
+        help_text = f"{text} (default: {getattr(default, name)})".strip()
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text, metavar="N")
+    parser.add_argument(
+        "--schedule", choices=SCHEDULES, help=f"of the learning rate; cosine: to zero (default: {default.schedule})"
+    )
+    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, often faster")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; return the exit code."""
     arguments = build_parser().parse_args(argv)
-    out = Path(getattr(arguments, "out", f"runs/{arguments.model}"))
+    out = getattr(arguments, "out", Path("runs") / arguments.model)
+    given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
     try:
-        config = TrainingConfig(**{field.name: getattr(arguments, field.name) for field in fields(TrainingConfig)})
+        config = TrainingConfig(**{**(read_config(out) if arguments.resume else {}), **given})
         return _train(config, arguments.data, out, arguments.resume)
     except KeyboardInterrupt:
         print(f"stopped: --resume --out {out} goes on after the last whole epoch", file=sys.stderr)

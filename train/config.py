@@ -1,6 +1,9 @@
 """One run's settings, checked when they are made."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from train.models import MODELS
 
@@ -34,3 +37,20 @@ class TrainingConfig:
             raise ValueError(f"learning rate {self.learning_rate} must be above 0")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"validation share {self.validation_share} must lie between 0 and 1")
+
+
+def read_config(out: Path) -> dict[str, Any]:
+    """Return the settings of the run in a folder.
+
+    Raises:
+        FileNotFoundError: there is no run.
+    """
+    path = out / "run.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{out} holds no run: there is nothing to resume, start without --resume")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_config(config: TrainingConfig, out: Path) -> None:
+    """Write the settings of the run in a folder."""
+    (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")

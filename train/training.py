@@ -1,7 +1,6 @@
 """The training loop: one epoch, one checkpoint, one line of history, until done; resumable after each."""
 
 import csv
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from mien.fer2013 import Fer2013
 from train.augmentation import RandomAffine
 from train.batches import EpochBatches, as_arrays, split_training
-from train.config import TrainingConfig
+from train.config import TrainingConfig, read_config, write_config
 from train.models import build
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -30,14 +29,15 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
 
     Raises:
         FileExistsError: `out` holds a run and `resume` is false.
-        FileNotFoundError: `resume` is true and `out` holds no checkpoint.
+        FileNotFoundError: `resume` is true and `out` holds no run.
         ValueError: `resume` is true and the run in `out` had other settings.
     """
     training, validation = split_training(data, config.validation_share, config.seed)
-    learner = _resume(out, config) if resume else _start(out, config, len(training))
-    history = read_history(out / "history.csv") if resume else []
-    steps = len(EpochBatches(training, config.batch_size, config.seed, 0))
-    first_epoch = int(learner.optimizer.iterations) // steps
+    steps_per_epoch = -(-len(training) // config.batch_size)
+    learner = (_resume if resume else _start)(out, config, steps_per_epoch)
+    print(f"{len(training):,} images to learn from, {len(validation):,} to validate on")
+    history = read_history(out / "history.csv")
+    first_epoch = int(learner.optimizer.iterations) // steps_per_epoch
     # A kill between the two writes leaves the history one epoch ahead of the checkpoint.
     history = history[:first_epoch]
     validation_arrays = as_arrays(validation)
@@ -63,7 +63,9 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Read `history.csv`: one row an epoch, with the columns of `HISTORY_COLUMNS`."""
+    """Read `history.csv`: one row an epoch, with the columns of `HISTORY_COLUMNS`; no file, no row."""
+    if not path.exists():
+        return []
     with open(path, newline="") as file:
         return [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in csv.DictReader(file)]
 
@@ -80,25 +82,23 @@ class _Progress(keras.callbacks.ProgbarLogger):
         super().set_params({**params, "epochs": self._run_epochs})
 
 
-def _start(out: Path, config: TrainingConfig, training_images: int) -> keras.Model:
+def _start(out: Path, config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
     if (out / "run.json").exists():
         raise FileExistsError(f"{out} already holds a run: continue it with --resume or give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    learner = _build_learner(config, -(-training_images // config.batch_size))
-    (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    learner = _build_learner(config, steps_per_epoch)
+    write_config(config, out)
     return learner
 
 
-def _resume(out: Path, config: TrainingConfig) -> keras.Model:
-    checkpoint = out / "checkpoint.keras"
-    if not checkpoint.exists():
-        raise FileNotFoundError(f"{checkpoint} does not exist: there is nothing to resume, start without --resume")
-    before = json.loads((out / "run.json").read_text())
-    now = asdict(config)
+def _resume(out: Path, config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
+    before, now = read_config(out), asdict(config)
     if changed := [name for name in now if now[name] != before.get(name)]:
         differences = ", ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
         raise ValueError(f"{out} was started with other settings ({differences}): give the same ones")
-    keras.utils.set_random_seed(config.seed)
+    checkpoint = out / "checkpoint.keras"
+    if not checkpoint.exists():  # stopped in its first epoch
+        return _build_learner(config, steps_per_epoch)
     return keras.saving.load_model(checkpoint)
 
 

@@ -120,6 +120,17 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> 
         training.train(data, TrainingConfig(epochs=1, batch_size=8, seed=1), tmp_path, resume=True)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_a_run_stopped_in_its_first_epoch_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, config = make_data(), TrainingConfig(epochs=1, batch_size=8)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "EpochBatches", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        training.train(data, config, tmp_path / "broken")
+    training.train(data, config, tmp_path / "broken", resume=True)
+    training.train(data, config, tmp_path / "whole")
+    assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "broken/history.csv").read_text()
+
+
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "train", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
@@ -137,6 +148,11 @@ def test_the_command_trains_the_cnn_and_writes_its_files(tmp_path: Path) -> None
         (row,) = csv.DictReader(file)
     assert list(row) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
+    # What the run was started with need not be said again.
+    again = run_command("cnn", "--data", str(data), "--out", str(tmp_path / "run"), "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "step" not in again.stdout  # one epoch of one was trained already
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
@@ -145,6 +161,7 @@ def test_the_command_trains_the_cnn_and_writes_its_files(tmp_path: Path) -> None
         (["cnn", "--data", "README.md"], 1, "error: README.md lacks the column 'emotion'"),
         (["cnn", "--data", "docs"], 1, "error: docs has no folder train/"),
         (["cnn", "--data", "x.csv", "--epochs", "0"], 1, "error: epochs 0"),
+        (["cnn", "--data", "x.csv", "--resume"], 1, "holds no run: there is nothing to resume"),
         (["vgg", "--data", "x.csv"], 2, "invalid choice: 'vgg'"),
     ],
 )
