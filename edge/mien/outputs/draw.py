@@ -28,25 +28,17 @@ def _draw_face(picture: Image, face: Face, scale: float) -> None:
 
     x, y, width, height = face.box
     color = COLORS[face.emotion]
-    thickness = max(2, round(2 * scale))
-    cv2.rectangle(picture, (x, y), (x + width, y + height), color, thickness)
+    cv2.rectangle(picture, (x, y), (x + width, y + height), color, max(2, round(2 * scale)))
     text = f"{face.track_id}  {face.emotion} {face.confidence:.0%}"
-    (text_width, text_height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7 * scale, thickness)
-    label_height = text_height + baseline + 2 * thickness
+    font, size, stroke = cv2.FONT_HERSHEY_SIMPLEX, 0.65 * scale, max(1, round(scale))
+    (text_width, text_height), baseline = cv2.getTextSize(text, font, size, stroke)
+    label_height = text_height + baseline + 2
     # Above the box, or inside it where the picture ends; never out of the picture.
     top = y - label_height if y >= label_height else y
     left = max(0, min(x, picture.shape[1] - text_width - 4))
     cv2.rectangle(picture, (left, top), (left + text_width + 4, top + label_height), color, cv2.FILLED)
-    cv2.putText(
-        picture,
-        text,
-        (left + 2, top + text_height + thickness),
-        cv2.FONT_HERSHEY_SIMPLEX,
-        0.7 * scale,
-        (0, 0, 0),
-        thickness,
-        cv2.LINE_AA,
-    )
+    origin = (left + 2, top + text_height + 2)
+    cv2.putText(picture, text, origin, font, size, (0, 0, 0), stroke, cv2.LINE_AA)
     _draw_bars(picture, face, scale)
 
 

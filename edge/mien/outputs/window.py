@@ -25,7 +25,8 @@ class WindowOutput(Output):
             # OpenCV's Qt would abort the whole program here.
             raise OSError("there is no screen for a window: use --output jsonl or a file such as out.mp4")
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
+            # Without OpenCV's toolbar, and scaled as a whole.
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:
             raise OSError(
                 "this OpenCV was built without windows (headless): pip install opencv-python, or use another --output"
