@@ -22,7 +22,6 @@ class ModelCard:
         sha256: of the `.tflite` file, hexadecimal.
         size_bytes: of the `.tflite` file.
         labels: the classes in the order of the outputs.
-        input_size: side of the square input in pixels.
         input_type: "int8" (gray level minus 128) or "float32" (gray level).
         crop_margin: fraction of a Haar box's side to add on every side before scaling.
         made: how the model came about: data, training, calibration, versions.
@@ -36,7 +35,6 @@ class ModelCard:
     input_type: str
     crop_margin: float
     labels: tuple[str, ...] = EMOTIONS
-    input_size: int = 48
     made: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -68,10 +66,13 @@ def read_card(path: Path) -> ModelCard:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {entry.name: content[entry.name] for entry in fields(ModelCard) if entry.name in content}
         card = ModelCard(**{**known, "labels": tuple(known.get("labels", EMOTIONS))})
+        if not 0 <= card.crop_margin <= 1:
+            raise ValueError(f"crop_margin is {card.crop_margin}, allowed is 0 to 1")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a model's card ({error}): `python -m convert` writes one") from error
     if card.labels != EMOTIONS:
-        raise ValueError(f"{path} has the classes {', '.join(card.labels)}; allowed are {', '.join(EMOTIONS)}")
+        classes = ", ".join(map(str, card.labels))
+        raise ValueError(f"{path} has the classes {classes}; allowed are {', '.join(EMOTIONS)}")
     return card
 
 
@@ -82,11 +83,12 @@ def find_model(model: str | Path | None) -> Path:
         ValueError: there is no such name.
         FileNotFoundError: there is no file at the path.
     """
-    text = str(model or DEFAULT_MODEL)
-    if text.endswith(".tflite"):
-        if not Path(text).is_file():
-            raise FileNotFoundError(f"no model at {text}: give a .tflite file or one of {', '.join(model_names())}")
-        return Path(text)
+    text = DEFAULT_MODEL if model is None else str(model)
+    if text.lower().endswith(".tflite"):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"no model at {path}: give a .tflite file or one of {', '.join(model_names())}")
+        return path
     if text not in model_names():
         raise ValueError(f"unknown model {text!r}: allowed are {', '.join(model_names())} or a path to a .tflite file")
     return MODELS_DIR / f"{text}.tflite"

@@ -53,6 +53,14 @@ class EmotionClassifier:
         (model_output,) = self._interpreter.get_output_details()
         self._input_index, self._output_index = model_input["index"], model_output["index"]
         self._is_int8 = model_input["dtype"] == np.int8
+        shapes = (tuple(model_input["shape"]), tuple(model_output["shape"]))
+        if shapes != ((1, FACE_SIZE, FACE_SIZE, 1), (1, len(EMOTIONS))) or (
+            np.dtype(model_input["dtype"]).name != self.card.input_type
+        ):
+            raise ValueError(
+                f"{path} maps {model_input['dtype'].__name__} {shapes[0]} to {shapes[1]}, its card says "
+                f"{self.card.input_type} faces of {FACE_SIZE}x{FACE_SIZE}: convert it again"
+            )
         self._scale, self._zero_point = model_output["quantization"]
 
     def predict(self, faces: Image) -> npt.NDArray[np.float32]:

@@ -60,7 +60,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from mien.recognizer import EmotionRecognizer
     from mien.stream import run_stream
 
-    _refuse_overwriting(arguments.source, arguments.output or [])
+    output_texts = arguments.output or ["text"]
+    _check_outputs(arguments.source, output_texts)
     with quiet_native_log():
         recognizer = EmotionRecognizer(
             arguments.model,
@@ -70,17 +71,21 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     with ExitStack() as stack:
         source = stack.enter_context(sources.open_source(arguments.source))
-        sinks = [
-            stack.enter_context(outputs.open_output(text, source.frame_rate)) for text in arguments.output or ["text"]
-        ]
+        sinks = [stack.enter_context(outputs.open_output(text, source.frame_rate)) for text in output_texts]
         run_stream(source, recognizer, sinks)
     return 0
 
 
-def _refuse_overwriting(source: str, output_texts: list[str]) -> None:
-    for text in output_texts:
-        if Path(text).exists() and Path(source).exists() and Path(text).samefile(source):
-            raise ValueError(f"--output {text} is the source itself: give another name")
+def _check_outputs(source: str, texts: list[str]) -> None:
+    """Raise ValueError for outputs that would overwrite the source or each other."""
+    if "text" in texts and "jsonl" in texts:
+        raise ValueError("--output text and jsonl both print: give jsonl a file, such as --output faces.jsonl")
+    paths = [Path(text).resolve() for text in texts]
+    for text, path in zip(texts, paths, strict=True):
+        if paths.count(path) > 1:
+            raise ValueError(f"--output {text} is given twice: give each output once")
+        if path.exists() and Path(source).exists() and Path(source).resolve() in (path, path.parent):
+            raise ValueError(f"--output {text} would overwrite the source: give another name")
 
 
 def _models(_: argparse.Namespace) -> int:

@@ -67,7 +67,7 @@ class HaarDetector:
         found = self._cascade.detectMultiScale(
             small, scaleFactor=self._scale_factor, minNeighbors=self._min_neighbors, minSize=(smallest, smallest)
         )
-        boxes = [Box(*(round(int(value) / scale) for value in box)) for box in found]
+        boxes = [Box(*map(int, box)).scaled(1 / scale, 1 / scale) for box in found]
         return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
 
 

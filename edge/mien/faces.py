@@ -20,6 +20,12 @@ class Box(NamedTuple):
     width: int
     height: int
 
+    def scaled(self, scale_x: float, scale_y: float) -> "Box":
+        """Return the box in a picture of another size."""
+        return Box(
+            round(self.x * scale_x), round(self.y * scale_y), round(self.width * scale_x), round(self.height * scale_y)
+        )
+
     def overlap(self, other: "Box") -> float:
         """Return the intersection over union with another box, 0 to 1."""
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
@@ -75,13 +81,16 @@ class FrameResult:
         time_s: seconds since the source's start for files, Unix time for cameras.
         frame: the frame's number in its source, from 0 on.
         faces: the faces found in it, largest first.
+        name: of the file, where each frame is a file of its own.
     """
 
     time_s: float
     frame: int
     faces: list[Face]
+    name: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the frame as the JSON lines show it."""
+        """Return the frame as the JSON lines show it; "file" is there for images only."""
+        file = {"file": self.name} if self.name else {}
         faces = [face.to_dict() for face in self.faces]
-        return {"time": round(self.time_s, 3), "frame": self.frame, "faces": faces}
+        return {"time": round(self.time_s, 3), "frame": self.frame, **file, "faces": faces}

@@ -1,23 +1,25 @@
 """Keeps the start-up chatter of native libraries off the terminal, unless something goes wrong.
 
 TFLite and TensorFlow write lines like "Created TensorFlow Lite XNNPACK delegate" past Python,
-straight to the file descriptors; no log level stops all of them. For commands only: it holds back
-what the whole process writes, so a library must not do it to the program that uses it.
+straight to the file descriptors; no log level stops all of them. For commands and the workshop only:
+it holds back what the whole process writes, so what others import must not do it.
 """
 
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
 def quiet_native_log() -> Iterator[None]:
     """Hold back what is written to stdout and stderr; show it if an exception passes through."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    terminals = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    _flush()
+    terminals = {}
+    for descriptor in (1, 2):
+        with suppress(OSError):  # started with it closed, as `mien run >&-`
+            terminals[descriptor] = os.dup(descriptor)
     with tempfile.TemporaryFile() as log:
         for descriptor in terminals:
             os.dup2(log.fileno(), descriptor)
@@ -26,11 +28,16 @@ def quiet_native_log() -> Iterator[None]:
             yield
             is_failed = False
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             for descriptor, terminal in terminals.items():
                 os.dup2(terminal, descriptor)
                 os.close(terminal)
-            if is_failed:
+            if is_failed and 2 in terminals:
                 log.seek(0)
                 os.write(2, log.read())
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

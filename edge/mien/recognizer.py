@@ -1,5 +1,6 @@
 """One frame in, faces out: the part of mien that other programs import."""
 
+import math
 import time
 from pathlib import Path
 
@@ -34,8 +35,8 @@ class EmotionRecognizer:
         max_faces: int = 8,
         smoothing_s: float = 0.3,
     ) -> None:
-        if max_faces < 1 or smoothing_s < 0:
-            raise ValueError(f"max_faces {max_faces} must be 1 or more, smoothing_s {smoothing_s} 0 or more")
+        if max_faces < 1 or not 0 <= smoothing_s < math.inf:
+            raise ValueError(f"max_faces {max_faces} must be 1 or more, smoothing_s {smoothing_s} must be 0 or more")
         self.classifier = EmotionClassifier(model, num_threads)
         self._detector = detector or HaarDetector()
         self._max_faces, self._smoothing_s = max_faces, smoothing_s

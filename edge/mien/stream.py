@@ -19,7 +19,7 @@ class StopRequest:
 def run_stream(source: Source, recognizer: EmotionRecognizer, outputs: Sequence[Output]) -> None:
     """Recognise every frame and give the results to all outputs, until the source ends or a stop is asked for.
 
-    Ctrl-C, SIGTERM and an output's `wants_to_stop` end the run between two frames, so that every
+    Ctrl-C, SIGTERM, a closed terminal and an output's `wants_to_stop` end the run between two frames, so that every
     output has the same ones; a second Ctrl-C interrupts at once.
     """
     with stop_on_signals() as stop:
@@ -27,7 +27,7 @@ def run_stream(source: Source, recognizer: EmotionRecognizer, outputs: Sequence[
             if not source.is_continuous:
                 recognizer.reset()
             faces = recognizer.recognize(frame.image, frame.time_s)
-            result = FrameResult(frame.time_s, frame.index, faces)
+            result = FrameResult(frame.time_s, frame.index, faces, frame.name)
             for output in outputs:
                 output.write(frame.image, result)
             if stop.is_made or any(output.wants_to_stop for output in outputs):
@@ -36,9 +36,9 @@ def run_stream(source: Source, recognizer: EmotionRecognizer, outputs: Sequence[
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; the next one has its usual effect."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a request; the next one has its usual effect."""
     stop = StopRequest()
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def request(number: int, frame: object) -> None:
         stop.is_made = True

@@ -14,6 +14,9 @@ from mien.faces import Box
 MIN_OVERLAP = 0.2
 """Two boxes of one face overlap at least so much; a head moves little between two frames."""
 
+MAX_GAP_S = 0.5
+"""A face that was missed for longer gets a new id when it returns."""
+
 
 @dataclass(slots=True)
 class Track:
@@ -39,20 +42,19 @@ class Track:
 
 
 class Tracker:
-    """Gives boxes the ids of the tracks that they overlap most, and new ids to the others.
+    """Gives boxes the ids of the tracks that they overlap most, and new ids to the others."""
 
-    Args:
-        max_gap_s: a face that was missed for longer gets a new id when it returns.
-    """
-
-    def __init__(self, max_gap_s: float = 0.5) -> None:
-        self._max_gap_s = max_gap_s
+    def __init__(self) -> None:
         self._tracks: list[Track] = []
         self._next_id = 1
+        self._previous_s = -math.inf  # time of the previous frame
 
     def update(self, boxes: list[Box], time_s: float) -> list[Track]:
         """Return one track for each box, in the order of `boxes`."""
-        self._tracks = [track for track in self._tracks if time_s - track.last_seen_s <= self._max_gap_s]
+        # Who was seen in the previous frame is still there, however slowly the frames come.
+        oldest_s = min(time_s - MAX_GAP_S, self._previous_s)
+        self._tracks = [track for track in self._tracks if track.last_seen_s >= oldest_s]
+        self._previous_s = time_s
         matched = self._match(boxes)
         result = []
         for index, box in enumerate(boxes):

@@ -1,4 +1,4 @@
-"""Results arrive in the documented form, and files appear whole or not at all."""
+"""Results arrive in the documented form; videos and sheets appear whole or not at all."""
 
 import json
 from pathlib import Path
@@ -68,6 +68,18 @@ def test_frames_of_another_size_fit_into_the_video(tmp_path: Path, portrait: Ima
     assert cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) == 2
 
 
+@pytest.mark.parametrize(("camera_rate", "frames"), [(5, 15), (100, 300)])
+def test_a_video_from_a_slow_or_fast_camera_runs_at_its_speed(
+    tmp_path: Path, portrait: Image, camera_rate: int, frames: int
+) -> None:
+    file = tmp_path / "annotated.avi"
+    with open_output(str(file), 30) as output:
+        for index in range(frames):
+            output.write(portrait, FrameResult(1.7e9 + index / camera_rate, index, []))
+    seconds = cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) / 30
+    assert seconds == pytest.approx(3, abs=0.2)
+
+
 @pytest.mark.parametrize("count", [1, 5, 12, 500])
 def test_a_contact_sheet_covers_the_whole_run(tmp_path: Path, count: int) -> None:
     file = tmp_path / "sheet.png"
@@ -101,6 +113,36 @@ def test_text_tells_what_changes_and_nothing_else(portrait: Image, capsys: pytes
     assert lines[3].endswith("; 1 face followed")
 
 
+def test_text_has_a_line_for_each_image(portrait: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_output("text", 1) as output:
+        output.write(portrait, FrameResult(0, 0, [make_face(), make_face("sad")], "a.jpg"))
+        output.write(portrait, FrameResult(1, 1, [], "b.jpg"))
+    assert capsys.readouterr().out.splitlines() == [
+        "a.jpg  happy 70%, 116 pixels wide at (208, 32), sad 70%, 116 pixels wide at (208, 32)",
+        "b.jpg  no face",
+        "2 images; 2 faces",
+    ]
+
+
+def test_json_lines_name_the_image(tmp_path: Path, portrait: Image) -> None:
+    with open_output(str(tmp_path / "faces.jsonl"), 1) as output:
+        output.write(portrait, FrameResult(0, 0, [], "a.jpg"))
+    assert json.loads((tmp_path / "faces.jsonl").read_text())["file"] == "a.jpg"
+
+
+def test_a_very_wide_image_fits_onto_the_sheet(tmp_path: Path) -> None:
+    with open_output(str(tmp_path / "sheet.png"), 1) as output:
+        output.write(np.zeros((1, 2000, 3), np.uint8), FrameResult(0, 0, []))
+    assert cv2.imread(str(tmp_path / "sheet.png")) is not None
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.png", "x.jsonl"])
+def test_a_folder_in_the_files_place_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        open_output(str(tmp_path / name), 25)
+
+
 @pytest.mark.parametrize("box", [Box(0, 0, 480, 360), Box(470, 350, 10, 10), Box(-9, -9, 40, 40), Box(208, 32, 9, 9)])
 def test_drawing_changes_a_copy_wherever_the_box_is(portrait: Image, box: Box) -> None:
     before = portrait.copy()
@@ -128,8 +170,9 @@ def test_an_unknown_output_lists_what_is_allowed() -> None:
         open_output("x.gif", 25)
 
 
-def test_a_window_without_a_screen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
+@pytest.mark.parametrize("display", ["", ":55"])
+def test_a_window_without_a_screen_is_refused(monkeypatch: pytest.MonkeyPatch, display: str) -> None:
+    monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(OSError, match="there is no screen"):
+    with pytest.raises(OSError, match=f"no screen for a window \\(DISPLAY is {display or 'none'}\\)"):
         open_output("window", 25)

@@ -18,16 +18,22 @@ def test_a_moving_and_growing_face_keeps_its_id() -> None:
 
 
 def test_a_face_missed_for_a_moment_keeps_its_id() -> None:
-    tracker = Tracker(max_gap_s=0.5)
+    tracker = Tracker()
     assert ids(tracker, [Box(10, 10, 50, 50)], 0.0) == [1]
     assert ids(tracker, [], 0.2) == []
     assert ids(tracker, [Box(12, 10, 50, 50)], 0.45) == [1]
 
 
 def test_a_face_that_was_away_longer_is_a_new_one() -> None:
-    tracker = Tracker(max_gap_s=0.5)
+    tracker = Tracker()
     assert ids(tracker, [Box(10, 10, 50, 50)], 0.0) == [1]
+    assert ids(tracker, [], 0.1) == []
     assert ids(tracker, [Box(10, 10, 50, 50)], 0.6) == [2]
+
+
+def test_a_slow_device_follows_a_face_from_one_frame_to_the_next() -> None:
+    tracker = Tracker()
+    assert [ids(tracker, [Box(10, 10, 50, 50)], float(second)) for second in range(5)] == [[1]] * 5
 
 
 def test_two_faces_keep_their_ids_in_whatever_order_they_are_found() -> None:

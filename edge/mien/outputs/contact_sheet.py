@@ -1,6 +1,6 @@
 """A whole run at a glance: twelve annotated frames, evenly spread, in one PNG."""
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ class ContactSheetOutput(Output):
         """Keep every `step`-th frame; when twice as many as needed are kept, drop every second."""
         if self._count % self._step == 0:
             if not self._tiles:
-                self._tile_size = (TILE_WIDTH, round(image.shape[0] * TILE_WIDTH / image.shape[1]))
+                self._tile_size = (TILE_WIDTH, max(1, round(image.shape[0] * TILE_WIDTH / image.shape[1])))
             self._tiles.append(self._make_tile(image, result))
             if len(self._tiles) == 4 * COLUMNS * ROWS:
                 self._tiles = self._tiles[::2]
@@ -49,17 +49,22 @@ class ContactSheetOutput(Output):
         blank = np.zeros_like(chosen[0])
         chosen += [blank] * (-len(chosen) % COLUMNS)
         rows = [np.hstack(chosen[start : start + COLUMNS]) for start in range(0, len(chosen), COLUMNS)]
-        if not cv2.imwrite(str(self._unfinished), np.vstack(rows)):
-            raise OSError(f"cannot write {self._path}: is the disk full?")
-        os.replace(self._unfinished, self._path)
+        try:
+            if not cv2.imwrite(str(self._unfinished), np.vstack(rows)):
+                raise OSError(f"cannot write {self._path}: is the disk full?")
+            self._unfinished.replace(self._path)
+        finally:
+            self._unfinished.unlink(missing_ok=True)
 
     def _make_tile(self, image: Image, result: FrameResult) -> Image:
+        """Shrink the image first, so that lines and letters keep their size."""
         import cv2
 
-        tile = cv2.resize(annotate(image, result.faces), self._tile_size, interpolation=cv2.INTER_AREA)
-        place = (6, self._tile_size[1] - 8)
+        small = cv2.resize(image, self._tile_size, interpolation=cv2.INTER_AREA)
+        scale_x, scale_y = self._tile_size[0] / image.shape[1], self._tile_size[1] / image.shape[0]
+        tile = annotate(small, [replace(face, box=face.box.scaled(scale_x, scale_y)) for face in result.faces])
+        place, font = (6, self._tile_size[1] - 8), cv2.FONT_HERSHEY_SIMPLEX
+        text = result.name or f"{result.time_s:.1f} s"
         for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):  # white with a black edge
-            cv2.putText(
-                tile, f"{result.time_s:.1f} s", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA
-            )
+            cv2.putText(tile, text, place, font, 0.5, color, thickness, cv2.LINE_AA)
         return tile

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place and moved there when finished."""
+"""Where output files go: videos and sheets are written beside their place and moved there when whole."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,9 @@ def unfinished(path: Path) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Raise OSError if the folder of `path` does not exist or cannot be written to."""
+    """Raise OSError if `path` is a folder, or its folder does not exist or cannot be written to."""
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; give another name")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; make it first")
     if not os.access(path.parent, os.W_OK):

@@ -4,50 +4,63 @@ import time
 
 from mien.faces import Face, FrameResult, Image
 from mien.outputs.base import Output
-
-GONE_AFTER_S = 0.5
-"""A face that is missed for a shorter time has not left."""
+from mien.tracker import MAX_GAP_S
 
 
 class TextOutput(Output):
-    """Prints changes as they happen, and what was seen in all at the end."""
+    """Prints changes as they happen, and what was seen in all at the end; of images, a line each."""
 
     def __init__(self) -> None:
         self._shown: dict[int, tuple[str, float]] = {}  # id -> emotion last printed, time last seen
-        self._ids: set[int] = set()
+        self._faces = 0
         self._frames = 0
+        self._is_video = True
+        self._previous_s = 0.0
         self._started_s = time.monotonic()
 
     def write(self, image: Image, result: FrameResult) -> None:
         """Print what is new in this frame."""
         self._frames += 1
-        for face in result.faces:
-            known = self._shown.get(face.track_id)
-            if known is None:
-                self._ids.add(face.track_id)
-                box = face.box
-                self._print(result, face, f", {box.width} pixels wide at ({box.x}, {box.y})")
-            elif known[0] != face.emotion:
-                self._print(result, face, "")
-            self._shown[face.track_id] = (face.emotion, result.time_s)
-        for track_id, (_, seen_s) in list(self._shown.items()):
-            if result.time_s - seen_s > GONE_AFTER_S:
-                print(f"{_clock(result.time_s)}  face {track_id}  gone", flush=True)
-                del self._shown[track_id]
+        if result.name:
+            self._is_video = False
+            self._faces += len(result.faces)
+            print(f"{result.name}  {', '.join(map(_describe, result.faces)) or 'no face'}", flush=True)
+        else:
+            self._print_changes(result)
 
     def close(self) -> None:
         """Print the sum."""
+        if not self._frames:
+            return
         seconds = time.monotonic() - self._started_s
-        rate = f", {self._frames / seconds:.0f} frames/s" if self._frames > 1 else ""
-        faces = f"{len(self._ids)} face{'' if len(self._ids) == 1 else 's'}"
-        print(f"{self._frames} frames in {seconds:.1f} s{rate}; {faces} followed", flush=True)
+        faces = f"{self._faces} face{'' if self._faces == 1 else 's'}"
+        if self._is_video:
+            rate = f", {self._frames / seconds:.0f} frames/s" if self._frames > 1 else ""
+            print(f"{self._frames} frames in {seconds:.1f} s{rate}; {faces} followed", flush=True)
+        else:
+            print(f"{self._frames} image{'' if self._frames == 1 else 's'}; {faces}", flush=True)
 
-    @staticmethod
-    def _print(result: FrameResult, face: Face, where: str) -> None:
-        print(
-            f"{_clock(result.time_s)}  face {face.track_id}  {face.emotion} {face.confidence:.0%}{where}",
-            flush=True,
-        )
+    def _print_changes(self, result: FrameResult) -> None:
+        clock = _clock(result.time_s)
+        for face in result.faces:
+            known = self._shown.get(face.track_id)
+            if known is None:
+                self._faces += 1
+                print(f"{clock}  face {face.track_id}  {_describe(face)}", flush=True)
+            elif known[0] != face.emotion:
+                print(f"{clock}  face {face.track_id}  {face.emotion} {face.confidence:.0%}", flush=True)
+            self._shown[face.track_id] = (face.emotion, result.time_s)
+        for track_id, (_, seen_s) in list(self._shown.items()):
+            # As in the tracker: until a face is missed in a frame, it is there, however slowly they come.
+            if result.time_s - seen_s > MAX_GAP_S and seen_s < self._previous_s:
+                print(f"{clock}  face {track_id}  gone", flush=True)
+                del self._shown[track_id]
+        self._previous_s = result.time_s
+
+
+def _describe(face: Face) -> str:
+    box = face.box
+    return f"{face.emotion} {face.confidence:.0%}, {box.width} pixels wide at ({box.x}, {box.y})"
 
 
 def _clock(time_s: float) -> str:

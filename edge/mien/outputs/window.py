@@ -1,6 +1,7 @@
 """A window with the live, annotated picture; Q, Esc or closing it ends the run."""
 
 import os
+import subprocess
 import sys
 
 from mien.faces import FrameResult, Image
@@ -21,16 +22,9 @@ class WindowOutput(Output):
     def __init__(self) -> None:
         import cv2
 
-        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            # OpenCV's Qt would abort the whole program here.
-            raise OSError("there is no screen for a window: use --output jsonl or a file such as out.mp4")
-        try:
-            # Without OpenCV's toolbar, and scaled as a whole.
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | cv2.WINDOW_KEEPRATIO)
-        except cv2.error as error:
-            raise OSError(
-                "this OpenCV was built without windows (headless): pip install opencv-python, or use another --output"
-            ) from error
+        _check_windows()
+        # Without OpenCV's toolbar, and scaled as a whole.
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | cv2.WINDOW_KEEPRATIO)
         self._is_sized = False
 
     def write(self, image: Image, result: FrameResult) -> None:
@@ -49,3 +43,16 @@ class WindowOutput(Output):
         import cv2
 
         cv2.destroyAllWindows()
+
+
+def _check_windows() -> None:
+    """Raise OSError if no window can be opened; tried in a process of its own, for Qt aborts where there is none."""
+    code = "import cv2; cv2.namedWindow('mien: is there a screen?'); cv2.destroyAllWindows()"
+    trial = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if "not implemented" in trial.stderr:
+        raise OSError(
+            "this OpenCV was built without windows (headless): pip install opencv-python, or another --output"
+        )
+    if trial.returncode:
+        display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "none"
+        raise OSError(f"no screen for a window (DISPLAY is {display}): use --output jsonl or a file such as out.mp4")

@@ -11,11 +11,19 @@ from mien.faces import Image
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture: (H, W, 3) BGR uint8, its number in the source from 0 on, its time in seconds."""
+    """One picture of a source.
+
+    Attributes:
+        image: (H, W, 3) BGR uint8.
+        index: its number in the source, from 0 on.
+        time_s: seconds since the source's start for files, Unix time for cameras.
+        name: of the file, where each frame is a file of its own.
+    """
 
     image: Image
     index: int
     time_s: float
+    name: str = ""
 
 
 class Source(ABC):

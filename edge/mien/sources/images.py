@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from mien.faces import Image
 from mien.sources.base import Frame, Source
 
 logger = logging.getLogger(__name__)
@@ -18,31 +17,30 @@ class ImageSource(Source):
         suffixes: which files of a folder are images, in lower case.
 
     Raises:
-        ValueError: there is no readable image.
+        ValueError: there is no image, or, when all were tried, none that can be read.
     """
 
     is_continuous = False
     frame_rate = 1.0
 
     def __init__(self, path: Path, suffixes: tuple[str, ...]) -> None:
+        self._path = path
         self._files = [path]
         if path.is_dir():
             self._files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
         if not self._files:
             raise ValueError(f"folder {path} holds no image: allowed are files with {', '.join(suffixes)}")
-        if len(self._files) == 1 and self._read(self._files[0]) is None:
-            raise ValueError(f"{self._files[0]} cannot be read as an image: give another file")
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, file in enumerate(self._files):
-            image = self._read(file)
-            if image is None:
-                logger.warning("%s cannot be read as an image: skipped", file)
-                continue
-            yield Frame(image, index, float(index))
-
-    @staticmethod
-    def _read(file: Path) -> Image | None:
         import cv2
 
-        return cv2.imread(str(file), cv2.IMREAD_COLOR)
+        is_any_read = False
+        for index, file in enumerate(self._files):
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if image is not None:
+                is_any_read = True
+                yield Frame(image, index, float(index), file.name)
+            elif len(self._files) > 1:
+                logger.warning("%s cannot be read as an image: skipped", file)
+        if not is_any_read:
+            raise ValueError(f"{self._path} cannot be read as an image: give another file or folder")

@@ -16,7 +16,7 @@ class VideoFileSource(Source):
     def __init__(self, path: Path) -> None:
         import cv2
 
-        self._capture = cv2.VideoCapture(str(path))
+        self._capture = cv2.VideoCapture(str(path.resolve()))  # FFmpeg takes the 12 of 12:30.mp4 for a protocol
         is_read, self._first = self._capture.read()
         if not is_read:
             self._capture.release()
@@ -26,11 +26,16 @@ class VideoFileSource(Source):
         self.frame_rate = frame_rate if 1 <= frame_rate <= 240 else 30.0
 
     def __iter__(self) -> Iterator[Frame]:
-        image, index, is_read = self._first, 0, True
+        import cv2
+
+        image, index, time_s, is_read = self._first, 0, 0.0, True
         while is_read:
-            yield Frame(image, index, index / self.frame_rate)
+            yield Frame(image, index, time_s)
             index += 1
             is_read, image = self._capture.read()
+            # Phones film at a varying rate, so the file's own time counts; some formats have none.
+            file_time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            time_s = file_time_s if file_time_s > time_s else time_s + 1 / self.frame_rate
 
     def close(self) -> None:
         """Close the file."""
