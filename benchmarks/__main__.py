@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import accuracy, latency
@@ -41,7 +42,11 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = build_parser().parse_args(argv)
     try:
+        if (path := getattr(arguments, "json", None)) and not path.parent.is_dir():
+            raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; make it first")
         return int(arguments.function(arguments))
+    except KeyboardInterrupt:
+        return 130
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -53,34 +58,43 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _models(arguments: argparse.Namespace) -> list[Path]:
-    if arguments.models:
-        return [Path(model) if model.endswith(".keras") else find_model(model) for model in arguments.models]
-    return accuracy.find_models()
+    if not arguments.models:
+        return accuracy.find_models()
+    models = [Path(model) if model.endswith(".keras") else find_model(model) for model in arguments.models]
+    if missing := [model for model in models if not model.exists()]:
+        raise FileNotFoundError(f"no model at {missing[0]}: give .keras or .tflite files, or names of `mien models`")
+    return models
 
 
 def _accuracy(arguments: argparse.Namespace) -> int:
     from mien.fer2013 import load_fer2013
 
     models = _models(arguments)
+    if find_spec("tensorflow") is None:
+        for model in [model for model in models if model.suffix == ".keras"]:
+            print(f"{model} needs TensorFlow, which is not installed: left out", file=sys.stderr)
+            models.remove(model)
+    if not models:
+        raise ValueError("there is no model to measure here: give --models, or script/setup train for .keras files")
     data = load_fer2013(arguments.data)
     results = []
     for model in models:
         print(f"measuring {model.name} ...", file=sys.stderr)
-        result = accuracy.measure_accuracy(model, data)
-        if result is None:
-            print(f"{model} needs TensorFlow, which is not installed: left out", file=sys.stderr)
-            continue
-        results.append(result)
-        if arguments.update_cards and model.suffix == ".tflite":
-            accuracy.update_card(model, result)
+        results.append(accuracy.measure_accuracy(model, data))
     print(accuracy.table(results))
     _write_json(arguments.json, results)
+    if arguments.update_cards:
+        for model, result in zip(models, results, strict=True):
+            if model.suffix == ".tflite":
+                accuracy.update_card(model, result)
     return 0
 
 
 def _latency(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or sorted({1, os.cpu_count() or 1})
-    models = [model for model in _models(arguments) if model.suffix == ".tflite"]
+    models = [model for model in _models(arguments) if model.suffix != ".keras"]
+    if not models:
+        raise ValueError("latency is that of .tflite models: convert the .keras ones first")
     results = [latency.measure_latency(model, count, arguments.seconds) for model in models for count in threads]
     print(describe(machine_card()), end="\n\n")
     print(latency.table(results))

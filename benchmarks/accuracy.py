@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,13 @@ def find_models() -> list[Path]:
     ]
 
 
-def measure_accuracy(model: Path, data: Fer2013) -> dict[str, Any] | None:
+def measure_accuracy(model: Path, data: Fer2013) -> dict[str, Any]:
     """Measure a model on all test images and on those without a twin in Training.
 
     Returns:
-        {"model", "runtime", "test": ..., "test_without_twins": ...} with the figures of `Metrics`;
-        None for a Keras model where TensorFlow is not installed.
+        {"model", "runtime", "test": ..., "test_without_twins": ...} with the figures of `Metrics`.
     """
     if model.suffix == ".keras":
-        if find_spec("tensorflow") is None:
-            return None
         name, runtime, predict = f"{model.parent.name} (Keras)", "tensorflow", _keras_predictor(model)
     else:
         classifier = EmotionClassifier(model, num_threads=os.cpu_count() or 1)

@@ -2,9 +2,10 @@
 
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 
-import numpy as np
+PACKAGES = ("numpy", "ai-edge-litert", "tflite-runtime", "opencv-python", "opencv-python-headless")
 
 
 def machine_card() -> dict[str, str]:
@@ -15,7 +16,7 @@ def machine_card() -> dict[str, str]:
         "memory": _memory(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        **{package: metadata.version(package) for package in PACKAGES if _is_installed(package)},
     }
 
 
@@ -33,6 +34,14 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _memory() -> str:

@@ -42,7 +42,7 @@ class Metrics:
 def measure(labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.intp]) -> Metrics:
     """Compare (N,) predicted class ids with (N,) true ones.
 
-    A class that is neither present nor predicted counts as F1 0, as in scikit-learn.
+    Macro F1 is the mean over all seven classes; one that is neither present nor predicted counts as 0.
 
     Raises:
         ValueError: there is no image.

@@ -31,6 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     out = arguments.out or keras_file.parent
     try:
         return _convert(keras_file, arguments, out)
+    except KeyboardInterrupt:
+        return 130
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error.name} is not installed: script/setup train brings all that converting needs",
+            file=sys.stderr,
+        )
+        return 1
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

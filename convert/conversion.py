@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,10 @@ CROP_MARGIN = 0.0
 DEVICE_RUNTIMES = tuple(name for name in RUNTIMES if name != "tensorflow")
 
 
+MIN_AGREEMENT = 0.9
+"""A file whose first class agrees less often with Keras' is broken, not just quantized."""
+
+
 @dataclass(frozen=True)
 class Converted:
     """A file that was written, and what its proof showed."""
@@ -37,12 +40,13 @@ class Converted:
 
 
 def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out: Path) -> list[Converted]:
-    """Write every variant of a model with its card into `out`.
+    """Write every variant of a model with its card into `out`; all of them, or none if one fails its proof.
 
     Args:
-        keras_file: the model; `run.json` and `history.csv` beside it go into the card.
+        keras_file: the model; `run.json` beside it goes into the card.
         calibration: the representative dataset.
         proof_images: (N, 48, 48) uint8, on which TFLite is compared with Keras.
+        out: an existing folder.
 
     Raises:
         ValueError: the file is no Keras model of ours, or a converted one fails its proof.
@@ -51,23 +55,18 @@ def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out
     if not (runtimes := installed_runtimes()):
         raise ImportError("no TFLite runtime to prove the files with: pip install ai-edge-litert")
     model = _load(keras_file)
-    expected = model.predict(proof_images[..., np.newaxis].astype(np.float32), verbose=0)
+    expected = model.predict(proof_images[..., np.newaxis].astype(np.float32), verbose=0).argmax(axis=1)
     made = _provenance(keras_file, calibration)
-    written = []
-    for variant in VARIANTS:
-        with quiet_native_log():
-            content = _to_tflite(model, calibration if variant == "int8" else None)
-        card = ModelCard(
-            name=f"{model.name}_{variant}",
-            description=f"{model.name}, {variant}, {model.count_params() / 1e6:.2f} M parameters",
-            sha256=hashlib.sha256(content).hexdigest(),
-            size_bytes=len(content),
-            input_type=variant,
-            crop_margin=CROP_MARGIN,
-            made=made,
-        )
-        written.append(_write_proven(content, card, expected, proof_images, runtimes, out))
-    return written
+    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
+        proven = []
+        for variant in VARIANTS:
+            file = _write(model, variant, calibration, made, Path(folder))
+            proven.append(_prove(file, expected, proof_images, runtimes))
+        for converted in proven:
+            for suffix in (".json", ".tflite"):
+                file = converted.path.with_suffix(suffix)
+                file.replace(out / file.name)
+    return [replace(converted, path=out / converted.path.name) for converted in proven]
 
 
 def installed_runtimes() -> tuple[str, ...]:
@@ -83,11 +82,9 @@ def installed_runtimes() -> tuple[str, ...]:
 
 
 def _load(keras_file: Path) -> Any:
-    if not keras_file.is_file():
-        raise FileNotFoundError(f"no model at {keras_file}: give a run of `python -m train` or a .keras file")
     try:
         model = keras.saving.load_model(keras_file, compile=False)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0][:120]
         raise ValueError(
             f"{keras_file} is not a Keras model ({reason}): give one that `python -m train` wrote"
@@ -113,26 +110,41 @@ def _to_tflite(model: Any, calibration: Calibration | None) -> bytes:
     return bytes(converter.convert())
 
 
-def _write_proven(
-    content: bytes, card: ModelCard, expected: Any, images: Image, runtimes: tuple[str, ...], out: Path
-) -> Converted:
-    """Load and run a model in every runtime; only then move it and its card to their place."""
-    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
-        model_file = Path(folder) / f"{card.name}.tflite"
-        model_file.write_bytes(content)
-        model_file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
-        if card.input_type == "int8":
-            _check_is_integer(content, card.name)
-        agreement = 1.0
-        for runtime in runtimes:
-            found = EmotionClassifier(model_file, runtime=runtime).predict(images)
-            # Seven int8 outputs, each rounded to 1/256: off by at most 7/2 steps, and one to spare.
-            if np.abs(found.sum(axis=1) - 1).max() > 4.5 / 256:
-                raise ValueError(f"{card.name}: probabilities do not sum to 1 in {runtime}")
-            agreement = min(agreement, float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()))
-        for file in (model_file, model_file.with_suffix(".json")):
-            os.replace(file, out / file.name)
-    return Converted(out / model_file.name, len(content), agreement, runtimes)
+def _write(model: Any, variant: str, calibration: Calibration, made: dict[str, Any], folder: Path) -> Path:
+    with quiet_native_log():
+        content = _to_tflite(model, calibration if variant == "int8" else None)
+    if variant == "int8":
+        _check_is_integer(content, model.name)
+    card = ModelCard(
+        name=f"{model.name}_{variant}",
+        description=f"{model.name}, {variant}, {model.count_params() / 1e6:.2f} M parameters",
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        input_type=variant,
+        crop_margin=CROP_MARGIN,
+        made=made,
+    )
+    file = folder / f"{card.name}.tflite"
+    file.write_bytes(content)
+    file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
+    return file
+
+
+def _prove(file: Path, expected: Any, images: Image, runtimes: tuple[str, ...]) -> Converted:
+    """Load and run a file in every runtime; raise ValueError unless it does what Keras does."""
+    agreement = 1.0
+    for runtime in runtimes:
+        found = EmotionClassifier(file, runtime=runtime).predict(images)
+        # Seven int8 outputs, each rounded to 1/256: off by at most 7/2 steps, and one to spare.
+        if np.abs(found.sum(axis=1) - 1).max() > 4.5 / 256:
+            raise ValueError(f"{file.name}: probabilities do not sum to 1 in {runtime}")
+        agreement = min(agreement, float((found.argmax(axis=1) == expected).mean()))
+    if agreement < MIN_AGREEMENT:
+        raise ValueError(
+            f"{file.name} agrees with Keras on {agreement:.1%} of {len(images)} images, allowed is "
+            f"{MIN_AGREEMENT:.0%} or more: give a larger --calibration-size, or train further"
+        )
+    return Converted(file, file.stat().st_size, agreement, runtimes)
 
 
 def _check_is_integer(content: bytes, name: str) -> None:

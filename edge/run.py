@@ -2,7 +2,10 @@
 
 import sys
 
-from mien.cli import main
+try:
+    from mien.cli import main
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed: script/setup edge brings all that is needed, into .venv")
 
 if __name__ == "__main__":
     sys.exit(main(["run", *sys.argv[1:]]))

@@ -1,10 +1,12 @@
 """What several tests need: small data that is made here, the demo clip, and the whole data set where it exists."""
 
 import csv
+import importlib
 import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
@@ -21,14 +23,26 @@ DATA = Path(os.environ.get("MIEN_TEST_DATA", REPOSITORY.parent / "shared"))
 
 
 def require_program(name: str, package: str) -> str:
-    """Return the path of a program; without it skip, or fail where MIEN_NO_SKIP is set, as in CI."""
+    """Return the path of a program, or skip."""
     path = shutil.which(name)
     if path is None:
-        reason = f"{name} is missing: sudo apt install {package}"
-        if os.environ.get("MIEN_NO_SKIP"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+        skip(f"{name} is missing: sudo apt install {package}")
+    return str(path)
+
+
+def require_module(name: str) -> Any:
+    """Return a module that `mien[train]` brings, or skip the tests of the file."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        skip(f"{name} is missing: pip install 'mien[train]'")
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip a test because something is not installed; where MIEN_NO_SKIP is set, as in CI, let it fail."""
+    if os.environ.get("MIEN_NO_SKIP"):
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 def make_data(per_class: int = 6, seed: int = 0) -> Fer2013:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mien.fer2013 import load_fer2013
 from mien.native_log import quiet_native_log
-from train.config import SCHEDULES, TrainingConfig, read_config
+from train.config import SCHEDULES, TrainingConfig, read_run
 from train.models import MODELS
 
 SETTINGS = {field.name for field in fields(TrainingConfig)}
@@ -53,11 +53,18 @@ def main(argv: list[str] | None = None) -> int:
     out = getattr(arguments, "out", Path("runs") / arguments.model)
     given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
     try:
-        config = TrainingConfig(**{**(read_config(out) if arguments.resume else {}), **given})
+        before = read_run(out) if arguments.resume else {}
+        config = TrainingConfig(**{**{name: before[name] for name in SETTINGS & before.keys()}, **given})
         return _train(config, arguments.data, out, arguments.resume)
     except KeyboardInterrupt:
-        print(f"stopped: --resume --out {out} goes on after the last whole epoch", file=sys.stderr)
+        if (out / "run.json").exists():
+            print(f"\nstopped: --resume --out {out} goes on after the last whole epoch", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error.name} is not installed: script/setup train brings all that training needs", file=sys.stderr
+        )
+        return 1
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

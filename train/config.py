@@ -39,8 +39,8 @@ class TrainingConfig:
             raise ValueError(f"validation share {self.validation_share} must lie between 0 and 1")
 
 
-def read_config(out: Path) -> dict[str, Any]:
-    """Return the settings of the run in a folder.
+def read_run(out: Path) -> dict[str, Any]:
+    """Return what `run.json` in a run's folder holds: the settings, and "data_sha256".
 
     Raises:
         FileNotFoundError: there is no run.
@@ -51,6 +51,7 @@ def read_config(out: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def write_config(config: TrainingConfig, out: Path) -> None:
-    """Write the settings of the run in a folder."""
-    (out / "run.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+def write_run(out: Path, config: TrainingConfig, data_sha256: str) -> None:
+    """Write the settings of a run, and which data it learns from, into its folder."""
+    content = {**asdict(config), "data_sha256": data_sha256}
+    (out / "run.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

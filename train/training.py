@@ -12,7 +12,7 @@ import numpy as np
 from mien.fer2013 import Fer2013
 from train.augmentation import RandomAffine
 from train.batches import EpochBatches, as_arrays, split_training
-from train.config import TrainingConfig, read_config, write_config
+from train.config import TrainingConfig, read_run, write_run
 from train.models import build
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -30,11 +30,17 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
     Raises:
         FileExistsError: `out` holds a run and `resume` is false.
         FileNotFoundError: `resume` is true and `out` holds no run.
-        ValueError: `resume` is true and the run in `out` had other settings.
+        ValueError: `resume` is true and the run in `out` had other settings or other data.
     """
     training, validation = split_training(data, config.validation_share, config.seed)
     steps_per_epoch = -(-len(training) // config.batch_size)
-    learner = (_resume if resume else _start)(out, config, steps_per_epoch)
+    if resume:
+        _check_same_run(out, config, data)
+    else:
+        _start_run(out, config, data)
+    checkpoint = out / "checkpoint.keras"
+    # A run that was stopped in its first epoch has none.
+    learner = keras.saving.load_model(checkpoint) if checkpoint.exists() else _build_learner(config, steps_per_epoch)
     print(f"{len(training):,} images to learn from, {len(validation):,} to validate on")
     history = read_history(out / "history.csv")
     first_epoch = int(learner.optimizer.iterations) // steps_per_epoch
@@ -53,7 +59,8 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
             callbacks=[_Progress(config.epochs)],
             verbose=1 if os.isatty(1) else 2,
         ).history
-        row = {"epoch": epoch + 1.0, **{name: log[name][-1] for name in HISTORY_COLUMNS[1:]}}
+        # Rounded as in the file, so that "the best yet" means the same after a resume.
+        row = {"epoch": epoch + 1.0, **{name: round(log[name][-1], 5) for name in HISTORY_COLUMNS[1:]}}
         if row["val_accuracy"] > max((earlier["val_accuracy"] for earlier in history), default=-1.0):
             _save(_float32_network(learner, config.model), out / "model.keras")
         history.append(row)
@@ -82,24 +89,20 @@ class _Progress(keras.callbacks.ProgbarLogger):
         super().set_params({**params, "epochs": self._run_epochs})
 
 
-def _start(out: Path, config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
+def _start_run(out: Path, config: TrainingConfig, data: Fer2013) -> None:
     if (out / "run.json").exists():
         raise FileExistsError(f"{out} already holds a run: continue it with --resume or give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    learner = _build_learner(config, steps_per_epoch)
-    write_config(config, out)
-    return learner
+    write_run(out, config, data.sha256)
 
 
-def _resume(out: Path, config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
-    before, now = read_config(out), asdict(config)
+def _check_same_run(out: Path, config: TrainingConfig, data: Fer2013) -> None:
+    before, now = read_run(out), asdict(config)
     if changed := [name for name in now if now[name] != before.get(name)]:
         differences = ", ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
         raise ValueError(f"{out} was started with other settings ({differences}): give the same ones")
-    checkpoint = out / "checkpoint.keras"
-    if not checkpoint.exists():  # stopped in its first epoch
-        return _build_learner(config, steps_per_epoch)
-    return keras.saving.load_model(checkpoint)
+    if before.get("data_sha256") != data.sha256:
+        raise ValueError(f"{out} was started with other data: give the same file or folder")
 
 
 def _build_learner(config: TrainingConfig, steps_per_epoch: int) -> keras.Model:

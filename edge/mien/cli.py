@@ -51,6 +51,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error.name} is not installed: pip install 'mien[edge]' brings all that is needed", file=sys.stderr
+        )
+        return 1
     except (OSError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1

@@ -7,6 +7,7 @@ Two forms are understood, and nobody has to say which one it is:
 """
 
 import csv
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -60,6 +61,14 @@ class Fer2013:
         """Everything else: public and private test images together (7,178 in the whole set)."""
         return self.rows(self.usages != 0)
 
+    @property
+    def sha256(self) -> str:
+        """Hash of images, labels and usages: says whether two files hold the same data in the same order."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.labels, self.usages):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
     def image_keys(self) -> npt.NDArray[np.void]:
         """Return (N,) keys that are equal exactly where two images are equal byte for byte."""
         flat = np.ascontiguousarray(self.images).reshape(len(self), SIZE * SIZE)
@@ -79,8 +88,9 @@ def load_fer2013(path: str | Path) -> Fer2013:
             f"no data at {path}: give Kaggle's fer2013.csv or the folder that holds train/ and test/"
         )
     data = _read_folder(path) if path.is_dir() else _read_csv(path)
-    if not len(data.training):
-        raise ValueError(f"{path} has no Training images: download the data set again")
+    for part, name in ((data.training, "Training"), (data.test, "test")):
+        if not len(part):
+            raise ValueError(f"{path} has no {name} images, so it is cut off or a part of it: download it again")
     if len(data) != TOTAL_ROWS:
         logger.warning("%s has %d images, the whole FER2013 has %d: is it cut off?", path, len(data), TOTAL_ROWS)
     return data
@@ -96,7 +106,7 @@ def _read_csv(path: Path) -> Fer2013:
             reader = csv.reader(file)
             emotion_at, pixels_at, usage_at = _find_columns(path, next(reader, []))
             for row in reader:
-                if not row:
+                if not "".join(row).strip():
                     continue
                 where = f"{path}, line {reader.line_num}"
                 if len(row) <= max(emotion_at, pixels_at, usage_at):
@@ -171,17 +181,22 @@ def _read_folder(root: Path) -> Fer2013:
 def _labelled_files(root: Path) -> Iterator[tuple[Path, int, int]]:
     """Yield (file, label, usage) in a fixed order; labels follow names, not the folders' order."""
     for split in ("train", "test"):
-        if not (root / split).is_dir():
+        if split not in (splits := _folders_in(root)):
             raise ValueError(f"{root} has no folder {split}/: give the folder that holds train/ and test/")
-        folders = {folder.name.lower(): folder for folder in (root / split).iterdir() if folder.is_dir()}
+        classes = _folders_in(splits[split])
         for label, name in enumerate(EMOTIONS):
-            if name not in folders:
+            if name not in classes:
                 raise ValueError(
-                    f"{root / split} has no folder {name}/: allowed are the seven classes {', '.join(EMOTIONS)}"
+                    f"{splits[split]} has no folder {name}/: allowed are the seven classes {', '.join(EMOTIONS)}"
                 )
-            for file in sorted(folders[name].iterdir()):
-                if file.suffix.lower() in IMAGE_SUFFIXES:
+            for file in sorted(classes[name].iterdir()):
+                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
                     yield file, label, _usage_of(file, split)
+
+
+def _folders_in(root: Path) -> dict[str, Path]:
+    """Return the folders in a folder by their names in lower case: some copies write Train/Angry."""
+    return {folder.name.lower(): folder for folder in root.iterdir() if folder.is_dir()}
 
 
 def _usage_of(file: Path, split: str) -> int:

@@ -10,11 +10,11 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.metrics import measure
 from mien.card import find_model, read_card
-from tests.conftest import make_data, write_csv
+from tests.conftest import make_data, require_module, write_csv
 
 
 def test_metrics_agree_with_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics", reason="pip install 'mien[train]'")
+    metrics = require_module("sklearn.metrics")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 500).astype(np.uint8)
     predictions = np.where(rng.random(500) < 0.6, labels, rng.integers(0, 7, 500)).astype(np.intp)
@@ -95,6 +95,8 @@ def test_crop_margin_measures_a_face_of_known_size(portrait: np.ndarray) -> None
     [
         (["accuracy", "--data", "nothing.csv"], "error: no data at nothing.csv"),
         (["latency", "--models", "resnet"], "error: unknown model 'resnet'"),
+        (["latency", "--models", "no.keras"], "error: no model at no.keras"),
+        (["latency", "--json", "no/where.json"], "error: cannot write no/where.json"),
     ],
 )
 def test_a_mistake_gets_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,25 @@ def test_the_checkout_and_the_installed_command_print_the_same_lines() -> None:
     assert [line["frame"] for line in lines] == list(range(250))
 
 
+def test_a_missing_package_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
+    for name in ("numpy", "cv2"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('gone', name='{name}')")
+        command = [sys.executable, "edge/run.py", "--source", "demo"]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"error: {name} is not installed: ")
+        assert len(result.stderr.splitlines()) == 1
+        (tmp_path / f"{name}.py").unlink()
+
+
+def test_a_closed_standard_output_does_not_matter(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m mien run --source demo --output {tmp_path}/faces.jsonl >&-"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 250
+
+
 def test_several_outputs_are_written_in_one_run(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.mp4", "sheet.png", "faces.jsonl")]
     arguments = [text for file in files for text in ("--output", str(file))]

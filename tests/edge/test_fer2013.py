@@ -40,6 +40,14 @@ def test_the_folder_layout_is_read_in_our_class_order(tmp_path: Path) -> None:
     assert_same(load_fer2013(write_folder(make_data(), tmp_path)), make_data())
 
 
+def test_capitals_and_hidden_files_in_the_folders_do_not_matter(tmp_path: Path) -> None:
+    write_folder(make_data(), tmp_path)
+    (tmp_path / "train").rename(tmp_path / "Train")
+    (tmp_path / "test" / "happy").rename(tmp_path / "test" / "Happy")
+    (tmp_path / "test" / "sad" / "._x.png").write_bytes(b"macOS")
+    assert_same(load_fer2013(tmp_path), make_data())
+
+
 def test_equal_images_have_equal_keys() -> None:
     data = make_data()
     twice = data.rows(np.array([0, 1, 0]))
@@ -62,6 +70,7 @@ def test_equal_images_have_equal_keys() -> None:
         (lambda text: text.replace(" 255", " 2x5", 1), "no number"),
         (lambda text: text.replace("Training", "Trainig", 1), "Usage 'Trainig'"),
         (lambda text: text.replace("Training", "PublicTest"), "no Training images"),
+        (lambda text: "".join(text.splitlines(keepends=True)[:30]), "no test images, so it is cut off"),
     ],
 )
 def test_a_damaged_csv_is_named(tmp_path: Path, small_csv: Path, change: object, message: str) -> None:

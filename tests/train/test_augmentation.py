@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras", reason="pip install 'mien[train]'")
+from tests.conftest import require_module
+
+keras = require_module("keras")
 
 from train.augmentation import RandomAffine
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("keras", reason="pip install 'mien[train]'")
+from tests.conftest import make_data, require_module
 
-from tests.conftest import make_data
+require_module("keras")
+
 from train.batches import EpochBatches, as_arrays, split_training
 
 pytestmark = pytest.mark.tensorflow

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras", reason="pip install 'mien[train]'")
+from tests.conftest import REPOSITORY, make_data, require_module, write_csv
 
-from tests.conftest import REPOSITORY, make_data, write_csv
+keras = require_module("keras")
+
 from train import training
 from train.config import TrainingConfig
 from train.models import build
@@ -103,9 +104,10 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(
     training.train(data, config, tmp_path / "broken", resume=True)
 
     assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "broken/history.csv").read_text()
-    whole, broken = (keras.saving.load_model(tmp_path / name / "checkpoint.keras") for name in ("whole", "broken"))
-    for expected, found in zip(whole.get_weights(), broken.get_weights(), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for file in ("checkpoint.keras", "model.keras"):
+        whole, broken = (keras.saving.load_model(tmp_path / name / file) for name in ("whole", "broken"))
+        for expected, found in zip(whole.get_weights(), broken.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -118,6 +120,8 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> 
         training.train(data, config, tmp_path)
     with pytest.raises(ValueError, match="seed was 0, now 1"):
         training.train(data, TrainingConfig(epochs=1, batch_size=8, seed=1), tmp_path, resume=True)
+    with pytest.raises(ValueError, match="other data"):
+        training.train(make_data(seed=1), config, tmp_path, resume=True)
 
 
 @pytest.mark.usefixtures("tiny")
