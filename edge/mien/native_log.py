@@ -14,7 +14,10 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def quiet_native_log() -> Iterator[None]:
-    """Hold back what is written to stdout and stderr; show it if an exception passes through."""
+    """Hold back what is written to stdout and stderr; show it if something unforeseen passes through.
+
+    OSError, ValueError and ImportError are what commands tell in one line of their own.
+    """
     _flush()
     terminals = {}
     for descriptor in (1, 2):
@@ -23,16 +26,19 @@ def quiet_native_log() -> Iterator[None]:
     with tempfile.TemporaryFile() as log:
         for descriptor in terminals:
             os.dup2(log.fileno(), descriptor)
-        is_failed = True
+        is_unforeseen = True
         try:
             yield
-            is_failed = False
+            is_unforeseen = False
+        except (OSError, ValueError, ImportError):
+            is_unforeseen = False
+            raise
         finally:
             _flush()
             for descriptor, terminal in terminals.items():
                 os.dup2(terminal, descriptor)
                 os.close(terminal)
-            if is_failed and 2 in terminals:
+            if is_unforeseen and 2 in terminals:
                 log.seek(0)
                 os.write(2, log.read())
 
