@@ -39,7 +39,8 @@ def measure_accuracy(model: Path, data: Fer2013) -> dict[str, Any]:
     if model.suffix == ".keras":
         name, runtime, predict = f"{model.parent.name} (Keras)", "tensorflow", _keras_predictor(model)
     else:
-        classifier = EmotionClassifier(model, num_threads=os.cpu_count() or 1)
+        with quiet_native_log():
+            classifier = EmotionClassifier(model, num_threads=os.cpu_count() or 1)
         name, runtime, predict = model.stem, classifier.runtime, classifier.predict
     test = data.test
     predictions = predict(test.images).argmax(axis=1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mien.classifier import EmotionClassifier
+from mien.native_log import quiet_native_log
 
 WARM_UP_RUNS = 20
 MIN_RUNS = 50
@@ -21,7 +22,8 @@ def measure_latency(model: Path, num_threads: int, seconds: float) -> dict[str, 
     Returns:
         {"model", "runtime", "threads", "runs", "median_ms", "p95_ms"}.
     """
-    classifier = EmotionClassifier(model, num_threads=num_threads)
+    with quiet_native_log():
+        classifier = EmotionClassifier(model, num_threads=num_threads)
     faces = np.random.default_rng(0).integers(0, 256, (1, 48, 48), np.uint8)
     for _ in range(WARM_UP_RUNS):
         classifier.predict(faces)

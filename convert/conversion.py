@@ -61,7 +61,8 @@ def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out
         proven = []
         for variant in VARIANTS:
             file = _write(model, variant, calibration, made, Path(folder))
-            proven.append(_prove(file, expected, proof_images, runtimes))
+            with quiet_native_log():
+                proven.append(_prove(file, expected, proof_images, runtimes))
         for converted in proven:
             for suffix in (".json", ".tflite"):
                 file = converted.path.with_suffix(suffix)
