@@ -164,7 +164,8 @@ def test_ctrl_c_finishes_what_was_begun(tmp_path: Path) -> None:
 def test_the_window_shows_the_picture_and_closes_on_q(tmp_path: Path) -> None:
     xvfb, xdotool = require_program("Xvfb", "xvfb"), require_program("xdotool", "xdotool")
     ready, tell = os.pipe()  # the server takes a free number and tells it when it is ready
-    arguments = [xvfb, "-displayfd", str(tell), "-screen", "0", "800x600x24", "-fbdir", str(tmp_path)]
+    # Without -noreset the server starts anew, with another file, when its only client goes.
+    arguments = [xvfb, "-noreset", "-displayfd", str(tell), "-screen", "0", "800x600x24", "-fbdir", str(tmp_path)]
     with subprocess.Popen(arguments, pass_fds=[tell], stderr=subprocess.DEVNULL) as server:
         try:
             display = os.read(ready, 16).decode().strip()
