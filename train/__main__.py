@@ -1,6 +1,7 @@
 """Train a model on FER2013: `python -m train cnn --data fer2013.csv --out runs/cnn`."""
 
 import argparse
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Train; return the exit code."""
     arguments = build_parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     out = getattr(arguments, "out", Path("runs") / arguments.model)
     given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
     try:
