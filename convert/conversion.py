@@ -24,9 +24,12 @@ CROP_MARGIN = 0.0
 
 DEVICE_RUNTIMES = tuple(name for name in RUNTIMES if name != "tensorflow")
 
+MAX_DIFFERENCE = 0.1
+"""A file whose probabilities are off by more, in the mean of each image's worst class, is broken.
 
-MIN_AGREEMENT = 0.9
-"""A file whose first class agrees less often with Keras' is broken, not just quantized."""
+Quantization alone costs our CNN 0.006. The first class would be a poor judge: a network that has
+hardly been trained has seven equal ones.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out
     if not (runtimes := installed_runtimes()):
         raise ImportError("no TFLite runtime to prove the files with: pip install ai-edge-litert")
     model = _load(keras_file)
-    expected = model.predict(proof_images[..., np.newaxis].astype(np.float32), verbose=0).argmax(axis=1)
+    expected = model.predict(proof_images[..., np.newaxis].astype(np.float32), verbose=0)
     made = _provenance(keras_file, calibration)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
         proven = []
@@ -133,17 +136,18 @@ def _write(model: Any, variant: str, calibration: Calibration, made: dict[str, A
 
 def _prove(file: Path, expected: Any, images: Image, runtimes: tuple[str, ...]) -> Converted:
     """Load and run a file in every runtime; raise ValueError unless it does what Keras does."""
-    agreement = 1.0
+    agreement, difference = 1.0, 0.0
     for runtime in runtimes:
         found = EmotionClassifier(file, runtime=runtime).predict(images)
         # Seven int8 outputs, each rounded to 1/256: off by at most 7/2 steps, and one to spare.
         if np.abs(found.sum(axis=1) - 1).max() > 4.5 / 256:
             raise ValueError(f"{file.name}: probabilities do not sum to 1 in {runtime}")
-        agreement = min(agreement, float((found.argmax(axis=1) == expected).mean()))
-    if agreement < MIN_AGREEMENT:
+        agreement = min(agreement, float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()))
+        difference = max(difference, float(np.abs(found - expected).max(axis=1).mean()))
+    if difference > MAX_DIFFERENCE:
         raise ValueError(
-            f"{file.name} agrees with Keras on {agreement:.1%} of {len(images)} images, allowed is "
-            f"{MIN_AGREEMENT:.0%} or more: give a larger --calibration-size, or train further"
+            f"{file.name} differs from Keras by {difference:.2f} in probability on {len(images)} images, allowed is "
+            f"{MAX_DIFFERENCE} or less: give a larger --calibration-size"
         )
     return Converted(file, file.stat().st_size, agreement, runtimes)
 
