@@ -30,7 +30,12 @@ def find_models() -> list[Path]:
     ]
 
 
-def measure_accuracy(model: Path, data: Fer2013) -> dict[str, Any]:
+def find_twins(data: Fer2013) -> npt.NDArray[np.bool_]:
+    """Return which of the test images, (N,) bool, stand in Training too, byte for byte."""
+    return np.isin(data.test.image_keys(), data.training.image_keys())
+
+
+def measure_accuracy(model: Path, test: Fer2013, is_twin: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Measure a model on all test images and on those without a twin in Training.
 
     Returns:
@@ -42,14 +47,12 @@ def measure_accuracy(model: Path, data: Fer2013) -> dict[str, Any]:
         with quiet_native_log():
             classifier = EmotionClassifier(model, num_threads=os.cpu_count() or 1)
         name, runtime, predict = model.stem, classifier.runtime, classifier.predict
-    test = data.test
     predictions = predict(test.images).argmax(axis=1)
-    single = ~np.isin(test.image_keys(), data.training.image_keys())
     return {
         "model": name,
         "runtime": runtime,
         "test": measure(test.labels, predictions).to_dict(),
-        "test_without_twins": measure(test.labels[single], predictions[single]).to_dict(),
+        "test_without_twins": measure(test.labels[~is_twin], predictions[~is_twin]).to_dict(),
     }
 
 

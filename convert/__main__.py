@@ -64,7 +64,8 @@ def _convert(keras_file: Path, arguments: argparse.Namespace, out: Path) -> int:
     for file in convert(keras_file, calibration, data.images[proof], out):
         print(
             f"{file.path}: {file.size_bytes / 1e6:.2f} MB, agrees with Keras on {file.agreement:.1%} "
-            f"of {len(proof)} Training images, runs in {', '.join(file.runtimes)}"
+            f"of {len(proof)} Training images, probabilities off by {file.difference:.3f}, "
+            f"runs in {', '.join(file.runtimes)}"
         )
     return 0
 

@@ -27,8 +27,8 @@ DEVICE_RUNTIMES = tuple(name for name in RUNTIMES if name != "tensorflow")
 MAX_DIFFERENCE = 0.1
 """A file whose probabilities are off by more, in the mean of each image's worst class, is broken.
 
-Quantization alone costs our CNN 0.006. The first class would be a poor judge: a network that has
-hardly been trained has seven equal ones.
+Quantization alone costs far less (docs/experiments.md). The first class would be a poor judge: a
+network that has hardly been trained has seven equal ones.
 """
 
 
@@ -39,6 +39,7 @@ class Converted:
     path: Path
     size_bytes: int
     agreement: float  # share of the proof's images with the same first class as Keras
+    difference: float  # from Keras' probabilities: the worst of an image's seven, mean over the images
     runtimes: tuple[str, ...]  # in which it was loaded and run
 
 
@@ -149,7 +150,7 @@ def _prove(file: Path, expected: Any, images: Image, runtimes: tuple[str, ...]) 
             f"{file.name} differs from Keras by {difference:.2f} in probability on {len(images)} images, allowed is "
             f"{MAX_DIFFERENCE} or less: give a larger --calibration-size"
         )
-    return Converted(file, file.stat().st_size, agreement, runtimes)
+    return Converted(file, file.stat().st_size, agreement, difference, runtimes)
 
 
 def _check_is_integer(content: bytes, name: str) -> None:

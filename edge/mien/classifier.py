@@ -70,8 +70,8 @@ class EmotionClassifier:
             faces: (N, 48, 48) uint8, gray, 0-255, as `crop_face` makes them.
 
         Returns:
-            (N, 7) float32 in the order of `EMOTIONS`; each row sums to 1 within 1/32 (int8 outputs
-            are multiples of 1/256, off by at most half a step each).
+            (N, 7) float32 in the order of `EMOTIONS`; each row sums to 1 within 3.5/256 (int8
+            outputs are multiples of 1/256, each off by at most about half a step).
 
         Raises:
             ValueError: `faces` has another shape or type.

@@ -20,7 +20,7 @@ class HaarDetector:
     """Viola-Jones detection with one of OpenCV's frontal face cascades, on a small copy of the frame.
 
     The detector, not the classifier, decides the frame rate of a small device, so it searches a
-    plane of at most `max_side` pixels. Of the cascades, alt2 takes the fewest other things for faces.
+    plane of at most `max_side` pixels. The cascade alt2 takes fewer other things for faces than default.
 
     Args:
         cascade: "default", "alt" or "alt2".

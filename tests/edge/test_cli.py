@@ -72,7 +72,7 @@ def test_several_outputs_are_written_in_one_run(tmp_path: Path) -> None:
     assert len(files[2].read_text().splitlines()) == 250
 
 
-def test_a_folder_of_images_gives_a_line_each(tmp_path: Path, portrait: np.ndarray, capfd: object) -> None:
+def test_a_folder_of_images_gives_a_line_each(tmp_path: Path, portrait: np.ndarray) -> None:
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), portrait)
     assert main(["run", "--source", str(tmp_path), "--output", str(tmp_path / "faces.jsonl")]) == 0
@@ -106,7 +106,6 @@ def test_a_folder_of_images_gives_a_line_each(tmp_path: Path, portrait: np.ndarr
 def test_a_mistake_gets_one_line_and_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
     arguments: list[str],
     code: int,
     message: str,
