@@ -77,11 +77,10 @@ def _accuracy(arguments: argparse.Namespace) -> int:
     if not models:
         raise ValueError("there is no model to measure here: give --models, or script/setup train for .keras files")
     data = load_fer2013(arguments.data)
-    test, is_twin = data.test, accuracy.find_twins(data)
     results = []
     for model in models:
         print(f"measuring {model.name} ...", file=sys.stderr)
-        results.append(accuracy.measure_accuracy(model, test, is_twin))
+        results.append(accuracy.measure_accuracy(model, data))
     print(accuracy.table(results))
     _write_json(arguments.json, results)
     if arguments.update_cards:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.metrics import measure
 from mien.card import MODELS_DIR, read_card
 from mien.classifier import EmotionClassifier
 from mien.faces import Image
 from mien.fer2013 import Fer2013
+from mien.metrics import measure
 from mien.native_log import quiet_native_log
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "models"
@@ -30,13 +30,8 @@ def find_models() -> list[Path]:
     ]
 
 
-def find_twins(data: Fer2013) -> npt.NDArray[np.bool_]:
-    """Return which of the test images, (N,) bool, stand in Training too, byte for byte."""
-    return np.isin(data.test.image_keys(), data.training.image_keys())
-
-
-def measure_accuracy(model: Path, test: Fer2013, is_twin: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Measure a model on all test images and on those without a twin in Training.
+def measure_accuracy(model: Path, data: Fer2013) -> dict[str, Any]:
+    """Measure a model on the test images, as a whole and in the parts that `Fer2013.test_parts` names.
 
     Returns:
         {"model", "runtime", "test": ..., "test_without_twins": ...} with the figures of `Metrics`.
@@ -47,38 +42,36 @@ def measure_accuracy(model: Path, test: Fer2013, is_twin: npt.NDArray[np.bool_])
         with quiet_native_log():
             classifier = EmotionClassifier(model, num_threads=os.cpu_count() or 1)
         name, runtime, predict = model.stem, classifier.runtime, classifier.predict
-    predictions = predict(test.images).argmax(axis=1)
-    return {
-        "model": name,
-        "runtime": runtime,
-        "test": measure(test.labels, predictions).to_dict(),
-        "test_without_twins": measure(test.labels[~is_twin], predictions[~is_twin]).to_dict(),
+    test = data.test
+    probabilities = predict(test.images)
+    parts = {
+        part: measure(test.labels[is_in], probabilities[is_in]).to_dict() for part, is_in in data.test_parts().items()
     }
+    return {"model": name, "runtime": runtime, **parts}
 
 
 def update_card(model: Path, result: dict[str, Any]) -> None:
     """Write the measured figures into the card of a `.tflite` model."""
     path = model.with_suffix(".json")
-    metrics = {name: result[name] for name in ("runtime", "test", "test_without_twins")}
+    metrics = {name: value for name, value in result.items() if name != "model"}
     card = replace(read_card(path), metrics={**metrics, "command": "python -m benchmarks accuracy"})
     path.write_text(card.to_json(), encoding="utf-8")
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as a Markdown table."""
-    test_images = results[0]["test"]["images"]
-    single_images = results[0]["test_without_twins"]["images"]
-    lines = [
-        f"| model | runtime | accuracy on all {test_images:,} | macro F1 | on {single_images:,} without twins |",
-        "|---|---|---|---|---|",
-    ]
+    parts = [name for name in ("test_public", "test_private", "test_without_twins") if name in results[0]]
+    titles = [f"{name.removeprefix('test_').replace('_', ' ')} {results[0][name]['images']:,}" for name in parts]
+    header = ["model", "runtime", f"accuracy on all {results[0]['test']['images']:,}", *titles]
+    header += ["macro F1", "disgust recall", "calibration error"]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for result in results:
-        test, single = result["test"], result["test_without_twins"]
-        lines.append(
-            f"| {result['model']} | {result['runtime']} "
-            f"| {test['accuracy']:.1%} ± {test['interval_95'] * 100:.1f} | {test['macro_f1']:.1%} "
-            f"| {single['accuracy']:.1%} |"
-        )
+        test = result["test"]
+        cells = [result["model"], result["runtime"], f"{test['accuracy']:.1%} ± {test['interval_95'] * 100:.1f}"]
+        cells += [f"{result[part]['accuracy']:.1%}" for part in parts]
+        cells += [f"{test['macro_f1']:.1%}", f"{test['recall']['disgust']:.1%}"]
+        cells += [f"{test['expected_calibration_error']:.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

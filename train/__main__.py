@@ -1,93 +1,135 @@
-"""Train a model on FER2013: `python -m train cnn --data fer2013.csv --out runs/cnn`."""
+"""Train a model on FER2013: `python -m train cnn --recipe strong --data fer2013.csv`."""
 
 import argparse
+import hashlib
 import os
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, Field, asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
-from mien.fer2013 import load_fer2013
 from mien.native_log import quiet_native_log
-from train.config import SCHEDULES, TrainingConfig, read_run
+from train.config import CHOICES, RECIPES, TrainingConfig, config_of, read_run
 from train.models import MODELS
 
-SETTINGS = {field.name for field in fields(TrainingConfig)}
+DESCRIPTION = """Train a model on FER2013, or fine-tune a published one on your own images, and write
+model.keras, history.csv, figures and report.md into --out. Ctrl-C loses at most the epoch in hand,
+--resume goes on. Each setting's default is that of the recipe; the one shown is the paper's."""
 
-DESCRIPTION = """Train a model on FER2013. The defaults are the paper's protocol. Writes model.keras,
-history.csv and history.png into --out; Ctrl-C loses at most the epoch in hand, --resume goes on."""
+PUBLISHED = Path(__file__).resolve().parent.parent / "models"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; an option that was not given is absent, so that --resume can tell."""
+    """Return the parser; a setting that was not given is absent, so that --resume can tell."""
     parser = argparse.ArgumentParser(
         prog="python -m train", description=DESCRIPTION, argument_default=argparse.SUPPRESS
     )
-    default = TrainingConfig()
-    parser.add_argument("model", choices=MODELS, help="the network to train")
-    parser.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
-    parser.add_argument("--out", type=Path, help="folder for the run (default: runs/MODEL)")
-    parser.add_argument(
-        "--resume", action="store_true", default=False, help="continue the run in --out, with its settings"
-    )
-    for name, kind, text in (
-        ("epochs", int, ""),
-        ("batch_size", int, ""),
-        ("learning_rate", float, "of Adam"),
-        ("validation_share", float, "of Training, to validate on"),
-        ("rotation_degrees", float, "to either side"),
-        ("zoom", float, "as a fraction, in and out"),
-        ("shift", float, "as a fraction of the side"),
-        ("seed", int, ""),
-    ):
-        help_text = f"{text} (default: {getattr(default, name)})".strip()
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=help_text, metavar="N")
-    parser.add_argument(
-        "--schedule", choices=SCHEDULES, help=f"of the learning rate; cosine: to zero (default: {default.schedule})"
-    )
-    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, often faster")
+    parser.add_argument("model", nargs="?", choices=MODELS, help="the network to train")
+    parser.add_argument("--list", action="store_true", help="show what each network costs, and leave")
+    parser.add_argument("--data", help="fer2013.csv; the folder with train/ and test/; or your folders of images")
+    parser.add_argument("--out", type=Path, help="folder for the run (default: runs/MODEL-RECIPE)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out, with its settings")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="a .keras file to start from instead of chance")
+    parser.add_argument("--fer-plus-votes", type=Path, metavar="FILE", help="FER+'s fer2013new.csv")
+    parser.add_argument("--tensorboard", action="store_true", help="also log for TensorBoard, in OUT/tensorboard")
+    settings = parser.add_argument_group("settings")
+    for item in fields(TrainingConfig):
+        if item.name != "model":
+            _add_setting(settings, item)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; return the exit code."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    out = getattr(arguments, "out", Path("runs") / arguments.model)
-    given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
+    options = {"out": None, "resume": False, "start": None, "fer_plus_votes": None, "tensorboard": False}
+    options |= vars(arguments)
+    if not options.get("list") and (missing := [name for name in ("model", "data") if not options.get(name)]):
+        parser.error(f"give a {missing[0]}: python -m train cnn --data fer2013.csv; or --list")
     try:
-        before = read_run(out) if arguments.resume else {}
-        config = TrainingConfig(**{**{name: before[name] for name in SETTINGS & before.keys()}, **given})
-        return _train(config, arguments.data, out, arguments.resume)
+        if options.get("list"):
+            return _list()
+        return _train(options)
     except KeyboardInterrupt:
-        if (out / "run.json").exists():
-            print(f"\nstopped: --resume --out {out} goes on after the last whole epoch", file=sys.stderr)
+        print("\nstopped: --resume goes on after the last whole epoch", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(
             f"error: {error.name} is not installed: script/setup train brings all that training needs", file=sys.stderr
         )
         return 1
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _train(config: TrainingConfig, data_path: str, out: Path, resume: bool) -> int:
-    data = load_fer2013(data_path)
+def _add_setting(group: Any, item: "Field[Any]") -> None:
+    assert item.default is not MISSING
+    flag, kind, text = f"--{item.name.replace('_', '-')}", type(item.default), item.metadata["help"]
+    if kind is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+    elif item.name in CHOICES:
+        group.add_argument(flag, choices=CHOICES[item.name], help=f"{text} (default: {item.default})")
+    else:
+        group.add_argument(flag, type=kind, help=f"{text} (default: {item.default})", metavar="N")
+
+
+def _list() -> int:
+    with quiet_native_log():
+        from train.complexity import table
+    print(table())
+    return 0
+
+
+def _train(options: dict[str, Any]) -> int:
+    from train.own_data import is_own_folder, load_data, scarce_classes
+
+    recipe = options.get("recipe", "fine-tune" if is_own_folder(Path(options["data"])) else "paper")
+    out = options["out"] or Path("runs") / f"{options['model']}-{recipe}"
+    # Settings come before the data: finding them wrong should not take a minute of loading.
+    config = config_of(read_run(out)) if options["resume"] else RECIPES[recipe]
+    config = replace(config, **{name: options[name] for name in asdict(config) if name in options})
+    start = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
+    facts = _hashes(start=start, votes=options["fer_plus_votes"])
+    data = load_data(options["data"])
+    for sentence in scarce_classes(data):
+        print(f"note: {sentence}")
+
     with quiet_native_log():
         import keras
 
-        from train.training import read_history, train
+        from train.batches import divide
+        from train.fer_plus import read_votes
+        from train.report import write_report
+        from train.training import train
 
         keras.ops.zeros(1)  # makes TensorFlow look for a GPU, and say so, now
-    from train.plots import plot_history
-
-    model = train(data, config, out, resume)
-    history = read_history(out / "history.csv")
-    plot_history(history, f"{config.model} on FER2013", out / "history.png")
-    best = max(history, key=lambda row: row["val_accuracy"])
-    print(f"{model}: validation accuracy {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}")
+    votes = read_votes(options["fer_plus_votes"], data) if options["fer_plus_votes"] else None
+    sides = divide(data, config, votes)
+    print(f"{len(sides.training):,} images to learn from, {len(sides.validation):,} to validate on")
+    if start:
+        print(f"starting from {start}")
+    facts = {"data_sha256": data.sha256, **facts}
+    model = train(sides, config, out, facts, options["resume"], start, options["tensorboard"])
+    print(write_report(model, data, sides, config, start))
     return 0
+
+
+def _published(config: TrainingConfig) -> Path:
+    """Return the file of our best model of this network."""
+    path = PUBLISHED / config.model / "model.keras"
+    if not path.exists():
+        raise FileNotFoundError(f"no published model at {path} to fine-tune: give one with --start FILE")
+    return path
+
+
+def _hashes(**files: Path | None) -> dict[str, str]:
+    given = {name: path for name, path in files.items() if path is not None}
+    if missing := [path for path in given.values() if not path.is_file()]:
+        raise FileNotFoundError(f"no file at {missing[0]}")
+    return {f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest() for name, path in given.items()}
 
 
 if __name__ == "__main__":

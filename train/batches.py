@@ -1,49 +1,141 @@
 """Which images train, which validate, and in which order: all of it follows from one seed."""
 
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from mien.emotions import EMOTIONS
 from mien.fer2013 import Fer2013
+from train.config import TrainingConfig
+from train.fer_plus import Votes, is_confirmed, mix_votes
+
+Array = npt.NDArray[np.float32]
 
 
-def split_training(data: Fer2013, validation_share: float, seed: int) -> tuple[Fer2013, Fer2013]:
+@dataclass(frozen=True)
+class Sides:
+    """What a run learns from and what it is judged by.
+
+    Attributes:
+        training: images to learn from.
+        validation: images to choose the best epoch by.
+        targets: (len(training), 7) float32, what the network shall answer for the former.
+    """
+
+    training: Fer2013
+    validation: Fer2013
+    targets: Array
+
+
+def divide(data: Fer2013, config: TrainingConfig, votes: Votes | None = None) -> Sides:
+    """Divide Training as the settings say.
+
+    Args:
+        data: the data set; its test images are not looked at.
+        config: validation share, seed, and what to do with votes.
+        votes: (len(data), 7) votes of FER+, which only images to learn from are touched by.
+
+    Raises:
+        ValueError: the settings want votes and there are none, or the other way round.
+    """
+    if (config.fer_plus == "none") != (votes is None):
+        raise ValueError(
+            f"--fer-plus {config.fer_plus} and --fer-plus-votes FILE go together: give soft or filter with a file"
+        )
+    rows, validation = split_training(data, config.validation_share, config.seed)
+    if votes is not None and config.fer_plus == "filter":
+        rows = rows[is_confirmed(data.labels[rows], votes[rows])]
+    training = data.rows(rows)
+    targets = one_hot(training.labels)
+    if votes is not None and config.fer_plus == "soft":
+        targets = mix_votes(targets, votes[rows])
+    return Sides(training, data.rows(validation), targets)
+
+
+def split_training(data: Fer2013, validation_share: float, seed: int) -> tuple[npt.NDArray[np.intp], ...]:
     """Divide Training into a part to learn from and a part to validate on.
 
     FER2013 holds many images twice. Copies of one image stay on one side, else validation would
     ask for what was learnt by heart.
 
     Returns:
-        (training, validation); the second has `validation_share` of the distinct images.
+        (training, validation): row numbers of `data`, ascending; the second names `validation_share`
+        of the distinct images.
+
+    Raises:
+        ValueError: there are too few images to leave any for validation.
     """
-    training = data.training
-    _, distinct = np.unique(training.image_keys(), return_inverse=True)
+    rows = np.flatnonzero(data.usages == 0)
+    _, distinct = np.unique(data.rows(rows).image_keys(), return_inverse=True)
     count = distinct.max() + 1
     order = np.random.default_rng(seed).permutation(count)
     is_validation = np.zeros(count, bool)
     is_validation[order[: round(count * validation_share)]] = True
     chosen = is_validation[distinct]
-    return training.rows(~chosen), training.rows(chosen)
+    if chosen.all() or not chosen.any():
+        raise ValueError(
+            f"{count} distinct images cannot be divided by a validation share of {validation_share}: give more images"
+        )
+    return rows[~chosen], rows[chosen]
 
 
-def as_arrays(data: Fer2013) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return images (N, 48, 48, 1) float32 0-255 and one-hot labels (N, 7) float32."""
-    images = data.images[..., np.newaxis].astype(np.float32)
-    return images, np.eye(len(EMOTIONS), dtype=np.float32)[data.labels]
+def as_input(images: npt.NDArray[np.uint8]) -> Array:
+    """Return (N, 48, 48) uint8 images as a network takes them: (N, 48, 48, 1) float32, 0-255."""
+    return images[..., np.newaxis].astype(np.float32)
+
+
+def one_hot(labels: npt.NDArray[np.uint8]) -> Array:
+    """Return labels as (N, 7) float32, 1 for the class and 0 for the others."""
+    return np.eye(len(EMOTIONS), dtype=np.float32)[labels]
+
+
+def class_shares(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return each class's share of the images, (7,); a missing class counts as one image."""
+    counts = np.maximum(np.bincount(labels, minlength=len(EMOTIONS)), 1)
+    return counts / counts.sum()
 
 
 class EpochBatches(keras.utils.PyDataset):
-    """One epoch's batches, in an order drawn from (seed, epoch): a resumed run sees the same ones."""
+    """One epoch's batches, in an order drawn from (seed, epoch): a resumed run sees the same ones.
 
-    def __init__(self, data: Fer2013, batch_size: int, seed: int, epoch: int) -> None:
+    Each is (images (N, 48, 48, 1) float32 0-255, labels (N, 7) float32, weights (N,) float32).
+
+    Imbalance is dealt with here as far as it concerns which images are shown, and how much each counts.
+    """
+
+    def __init__(self, sides: Sides, config: TrainingConfig, epoch: int) -> None:
         super().__init__()
-        self._data, self._batch_size = data, batch_size
-        self._order = np.random.default_rng([seed, epoch]).permutation(len(data))
+        labels = sides.training.labels
+        self._images, self._targets, self._batch_size = sides.training.images, sides.targets, config.batch_size
+        self._mixup, self._seed = config.mixup, (config.seed, epoch)
+        rng = np.random.default_rng(self._seed)
+        rarity = class_shares(labels)[labels] ** -config.imbalance_power
+        self._weights = np.ones(len(labels), np.float32)
+        if config.imbalance == "balanced-sampling":
+            self._order = rng.choice(len(labels), len(labels), p=rarity / rarity.sum())
+        else:
+            self._order = rng.permutation(len(labels))
+        if config.imbalance == "class-weights":
+            self._weights = (rarity / rarity.mean()).astype(np.float32)
 
     def __len__(self) -> int:
-        return -(-len(self._data) // self._batch_size)
+        return steps_per_epoch(len(self._order), self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def __getitem__(self, index: int) -> tuple[Array, Array, Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return as_arrays(self._data.rows(rows))
+        images, targets, weights = as_input(self._images[rows]), self._targets[rows], self._weights[rows]
+        if self._mixup:
+            rng = np.random.default_rng([*self._seed, index])
+            other = rng.permutation(len(rows))
+            share = rng.beta(self._mixup, self._mixup, len(rows)).astype(np.float32)
+            images = share[:, None, None, None] * images + (1 - share)[:, None, None, None] * images[other]
+            targets = share[:, None] * targets + (1 - share)[:, None] * targets[other]
+            weights = share * weights + (1 - share) * weights[other]
+        return images, targets, weights
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return how many batches an epoch has; the last one may be smaller."""
+    return -(-images // batch_size)

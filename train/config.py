@@ -1,42 +1,113 @@
-"""One run's settings, checked when they are made."""
+"""One run's settings, checked when they are made, and the two recipes that name good ones."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from train.models import MODELS
 
-SCHEDULES = ("constant", "cosine")
+CHOICES = {
+    "model": MODELS,
+    "recipe": ("paper", "strong", "fine-tune"),
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("constant", "cosine"),
+    "imbalance": ("none", "class-weights", "balanced-sampling", "logit-adjustment"),
+    "fer_plus": ("none", "soft", "filter"),
+}
+POSITIVE = ("epochs", "batch_size", "learning_rate", "width")
+SHARES = ("label_smoothing", "ema", "erasing", "brightness", "contrast", "zoom", "shift", "small_share", "warmup_share")
+
+
+def setting(default: Any, text: str) -> Any:
+    """Return a dataclass field with the line that `--help` shows for it."""
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """One run's settings; the defaults are the paper's protocol."""
 
-    model: str = "cnn"
-    epochs: int = 50
-    batch_size: int = 64
-    learning_rate: float = 0.001  # of Adam
-    schedule: str = "constant"  # or "cosine": down to zero over all epochs
-    validation_share: float = 0.2  # of Training
-    rotation_degrees: float = 10
-    zoom: float = 0.1
-    shift: float = 0.1
-    mixed_precision: bool = False  # bfloat16 arithmetic, float32 weights
-    seed: int = 0
+    model: str = setting("cnn", "the network to train")
+    width: float = setting(1.0, "factor on the network's filters; 1.0 is the published network")
+    recipe: str = setting("paper", "the settings to start from")
+    seed: int = setting(0, "of everything random: split, order, weights, augmentation, dropout")
+    validation_share: float = setting(0.2, "of Training, to validate on")
+    mixed_precision: bool = setting(False, "bfloat16 arithmetic with float32 weights, often faster")
+
+    epochs: int = setting(50, "how often each image is seen")
+    batch_size: int = setting(64, "images a step")
+    optimizer: str = setting("adam", "sgd has Nesterov momentum 0.9")
+    learning_rate: float = setting(0.001, "at its highest")
+    schedule: str = setting("constant", "of the learning rate; cosine: down to zero over all epochs")
+    warmup_share: float = setting(0.0, "of all steps, with the learning rate rising from zero (cosine only)")
+
+    rotation_degrees: float = setting(10.0, "rotation to either side")
+    zoom: float = setting(0.1, "as a fraction, in and out")
+    shift: float = setting(0.1, "as a fraction of the side, in x and y")
+    brightness: float = setting(0.0, "gray levels added, as a fraction of 255, up or down")
+    contrast: float = setting(0.0, "change of contrast, as a fraction, up or down")
+    erasing: float = setting(0.0, "share of images with a rectangle replaced by noise")
+    mixup: float = setting(0.0, "alpha of the beta distribution that mixes two images; 0: none")
+    small_share: float = setting(0.0, "of the epochs, the first ones, on images of 32 pixels: twice as fast")
+
+    dropout: float = setting(1.0, "factor on the network's own dropout rates")
+    weight_decay: float = setting(0.0, "decoupled from the loss, on kernels only")
+    label_smoothing: float = setting(0.0, "share of the label spread over all classes")
+    ema: float = setting(0.0, "momentum of the averaged weights that are validated and kept; 0: none")
+    imbalance: str = setting("none", "what is done about rare classes")
+    imbalance_power: float = setting(1.0, "how strongly: 0 not at all, 1 as if all classes were equally frequent")
+    fer_plus: str = setting("none", "FER+ votes for the training images: mixed half into the labels, or as filter")
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise ValueError(f"unknown model {self.model!r}: allowed are {', '.join(MODELS)}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}: allowed are {', '.join(SCHEDULES)}")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(f"epochs {self.epochs} and batch size {self.batch_size} must be 1 or more")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning rate {self.learning_rate} must be above 0")
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"unknown {name.replace('_', ' ')} {value!r}: allowed are {', '.join(choices)}")
+        for name in POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be above 0")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be 0 or more and below 1")
+        for name in ("mixup", "dropout", "weight_decay", "imbalance_power", "rotation_degrees"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be 0 or more")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"validation share {self.validation_share} must lie between 0 and 1")
+
+    def differences(self, other: "TrainingConfig") -> list[str]:
+        """Return what differs, one "name was A, now B" each; `self` is the later one."""
+        before, now = asdict(other), asdict(self)
+        return [f"{name} was {before[name]}, now {now[name]}" for name in now if now[name] != before[name]]
+
+
+RECIPES = {
+    # The paper: Adam at a constant 0.001, batches of 64, 50 epochs; rotation, zoom, shift and flip;
+    # no weights for rare classes, nothing averaged.
+    "paper": TrainingConfig(),
+    # What is known to help a fixed network on FER2013 (docs/experiments.md measures each):
+    "strong": TrainingConfig(
+        recipe="strong",
+        epochs=60,
+        schedule="cosine",  # ends in a minimum instead of jumping around it
+        warmup_share=0.05,
+        rotation_degrees=15.0,
+        zoom=0.15,
+        brightness=0.1,
+        contrast=0.2,
+        erasing=0.3,
+        dropout=0.0,  # with that much augmentation a small network rather underfits
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        ema=0.999,
+        imbalance="logit-adjustment",
+        imbalance_power=0.5,
+    ),
+    # A published model on someone's own images: small steps, so that little is forgotten.
+    "fine-tune": TrainingConfig(
+        recipe="fine-tune", epochs=15, learning_rate=0.0002, schedule="cosine", imbalance="class-weights"
+    ),
+}
 
 
 def read_run(out: Path) -> dict[str, Any]:
@@ -44,14 +115,23 @@ def read_run(out: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no run.
+        ValueError: the file is damaged.
     """
     path = out / "run.json"
     if not path.exists():
         raise FileNotFoundError(f"{out} holds no run: there is nothing to resume, start without --resume")
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): restore it, or start anew in another --out") from error
 
 
-def write_run(out: Path, config: TrainingConfig, data_sha256: str) -> None:
+def write_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
     """Write the settings of a run, and which data it learns from, into its folder."""
-    content = {**asdict(config), "data_sha256": data_sha256}
+    content = {**asdict(config), **facts}
     (out / "run.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def config_of(run: dict[str, Any]) -> TrainingConfig:
+    """Return the settings in what `read_run` returned; a setting that it lacks has its default."""
+    return TrainingConfig(**{item.name: run[item.name] for item in fields(TrainingConfig) if item.name in run})

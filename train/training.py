@@ -2,27 +2,58 @@
 
 import csv
 import os
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from mien.fer2013 import Fer2013
-from train.augmentation import RandomAffine
-from train.batches import EpochBatches, as_arrays, split_training
-from train.config import TrainingConfig, read_run, write_run
+from mien.metrics import measure
+from train.batches import EpochBatches, Sides, as_input, class_shares, steps_per_epoch
+from train.config import TrainingConfig, config_of, read_run, write_run
+from train.learner import (
+    FULL_SIZE,
+    build_learner,
+    build_network,
+    image_size,
+    load_state,
+    measure_batch_statistics,
+    save_state,
+    seed_random_streams,
+)
 from train.models import build
+from train.progress import RunProgress, WatchBatches
 
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1")
+CHECKPOINT = "checkpoint.npz"
+
+STATISTICS_IMAGES = 2048
+"""Training images from which batch normalization takes its statistics anew for averaged weights."""
 
 
-def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False) -> Path:
+def train(
+    sides: Sides,
+    config: TrainingConfig,
+    out: Path,
+    facts: dict[str, Any],
+    resume: bool = False,
+    start: Path | None = None,
+    tensorboard: bool = False,
+) -> Path:
     """Train a model and write it to `out`.
 
-    Written after every epoch, each file whole or not at all: `checkpoint.keras` (weights and
-    optimizer), `history.csv`, and `model.keras` (float32) whenever validation accuracy is the best yet.
+    Written after every epoch, each file whole or not at all: the checkpoint (weights, optimizer and
+    averaged weights), `history.csv`, and `model.keras` (float32) whenever validation accuracy is the
+    best yet.
+
+    Args:
+        sides: the data.
+        config: the settings.
+        out: the run's folder.
+        facts: what else makes this run what it is (hashes of its data), kept in `run.json`.
+        resume: continue the run in `out`.
+        start: a `.keras` file whose weights a new run starts from.
+        tensorboard: also log the history for TensorBoard, in `out`/tensorboard.
 
     Returns:
         The path of `model.keras`.
@@ -30,42 +61,21 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
     Raises:
         FileExistsError: `out` holds a run and `resume` is false.
         FileNotFoundError: `resume` is true and `out` holds no run.
+        FloatingPointError: the loss became NaN or infinite.
         ValueError: `resume` is true and the run in `out` had other settings or other data.
     """
-    training, validation = split_training(data, config.validation_share, config.seed)
-    steps_per_epoch = -(-len(training) // config.batch_size)
     if resume:
-        _check_same_run(out, config, data)
+        _check_same_run(out, config, facts)
     else:
-        _start_run(out, config, data)
-    checkpoint = out / "checkpoint.keras"
-    # A run that was stopped in its first epoch has none.
-    learner = keras.saving.load_model(checkpoint) if checkpoint.exists() else _build_learner(config, steps_per_epoch)
-    print(f"{len(training):,} images to learn from, {len(validation):,} to validate on")
-    history = read_history(out / "history.csv")
-    first_epoch = int(learner.optimizer.iterations) // steps_per_epoch
-    # A kill between the two writes leaves the history one epoch ahead of the checkpoint.
-    history = history[:first_epoch]
-    validation_arrays = as_arrays(validation)
-    for epoch in range(first_epoch, config.epochs):
-        _seed_random_streams(learner, config.seed, epoch)
-        log = learner.fit(
-            EpochBatches(training, config.batch_size, config.seed, epoch),
-            validation_data=validation_arrays,
-            validation_batch_size=256,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,  # EpochBatches has drawn the order; Keras would shuffle the batches once more, unseeded
-            callbacks=[_Progress(config.epochs)],
-            verbose=1 if os.isatty(1) else 2,
-        ).history
-        # Rounded as in the file, so that "the best yet" means the same after a resume.
-        row = {"epoch": epoch + 1.0, **{name: round(log[name][-1], 5) for name in HISTORY_COLUMNS[1:]}}
-        if row["val_accuracy"] > max((earlier["val_accuracy"] for earlier in history), default=-1.0):
-            _save(_float32_network(learner, config.model), out / "model.keras")
-        history.append(row)
-        _write_history(history, out / "history.csv")
-        _save(learner, out / "checkpoint.keras")
+        _start_run(out, config, facts)
+    run = _Run(sides, config, out, start)
+    with RunProgress(config.epochs, run.steps_per_epoch, run.epochs_done) as progress:
+        for epoch in range(run.epochs_done, config.epochs):
+            log = run.train_epoch(epoch, progress)
+            row = run.keep_epoch(epoch, log)
+            progress.epoch_done(row, is_best=row == run.best)
+            if tensorboard:
+                _log_to_tensorboard(row, out / "tensorboard")
     return out / "model.keras"
 
 
@@ -74,79 +84,149 @@ def read_history(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with open(path, newline="") as file:
-        return [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-class _Progress(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar; it names the run's epochs, where `fit` knows only the one in hand."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self._run_epochs = epochs
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        """Take Keras' parameters, with the run's number of epochs."""
-        super().set_params({**params, "epochs": self._run_epochs})
-
-
-def _start_run(out: Path, config: TrainingConfig, data: Fer2013) -> None:
+def _start_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
     if (out / "run.json").exists():
         raise FileExistsError(f"{out} already holds a run: continue it with --resume or give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    write_run(out, config, data.sha256)
+    write_run(out, config, facts)
 
 
-def _check_same_run(out: Path, config: TrainingConfig, data: Fer2013) -> None:
-    before, now = read_run(out), asdict(config)
-    if changed := [name for name in now if now[name] != before.get(name)]:
-        differences = ", ".join(f"{name} was {before.get(name)}, now {now[name]}" for name in changed)
-        raise ValueError(f"{out} was started with other settings ({differences}): give the same ones")
-    if before.get("data_sha256") != data.sha256:
-        raise ValueError(f"{out} was started with other data: give the same file or folder")
+def _check_same_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
+    before = read_run(out)
+    if changed := config.differences(config_of(before)):
+        raise ValueError(f"{out} was started with other settings ({'; '.join(changed)}): give the same ones")
+    for name, value in facts.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{out} was started with other data ({name} was {before.get(name)}, now {value}): "
+                "give the same file or folder"
+            )
 
 
-def _build_learner(config: TrainingConfig, steps_per_epoch: int) -> keras.Model:
-    """Build augmentation and network as one model, compiled: it is what a checkpoint holds."""
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
-    network = build(config.model)
-    keras.config.set_dtype_policy("float32")
-    augmentation = RandomAffine(config.rotation_degrees, config.zoom, config.shift, seed=config.seed)
-    learner = keras.Sequential([keras.Input((48, 48, 1)), augmentation, network], name="learner")
-    rate: Any = config.learning_rate
-    if config.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=config.epochs * steps_per_epoch)
-    # On a CPU, XLA makes TensorFlow's training several times slower.
-    jit = False if keras.backend.backend() == "tensorflow" else "auto"
-    learner.compile(keras.optimizers.Adam(rate), loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=jit)
-    return learner
+class _Run:
+    """A run in hand: the learner, what judges it, and the files that both can be restored from."""
+
+    def __init__(self, sides: Sides, config: TrainingConfig, out: Path, start: Path | None) -> None:
+        self._sides, self._config, self._out, self._start = sides, config, out, start
+        self.steps_per_epoch = steps_per_epoch(len(sides.training), config.batch_size)
+        self._history = read_history(out / "history.csv")
+        self._validation_images = as_input(sides.validation.images)
+        self._judge = build_network(config, dropout=0.0)  # batch statistics are measured without dropout
+        self._restore(image_size(config, len(self._history)))
+        # A kill between the two writes leaves the history one epoch ahead of the checkpoint.
+        self._history = self._history[: self.epochs_done]
+
+    @property
+    def epochs_done(self) -> int:
+        """How many whole epochs the learner has behind it."""
+        return int(self._learner.optimizer.iterations) // self.steps_per_epoch
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The history's row with the best validation accuracy, the first one of equals."""
+        return max(self._history, key=lambda row: row["val_accuracy"])
+
+    def train_epoch(self, epoch: int, progress: RunProgress) -> dict[str, float]:
+        """Train one epoch; return its loss and accuracy."""
+        sides, config = self._sides, self._config
+        if self._network.input_shape[1] != (size := image_size(config, epoch)):
+            self._restore(size)
+        seed_random_streams(self._learner, config.seed, epoch)
+        try:
+            log = self._learner.fit(
+                EpochBatches(sides, config, epoch),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                shuffle=False,  # EpochBatches has drawn the order; Keras would shuffle the batches once more, unseeded
+                callbacks=[WatchBatches(progress, epoch)],
+                verbose=0,
+            ).history
+        except FloatingPointError as error:
+            rescue = f"; {self._out / CHECKPOINT} holds epoch {epoch}, the last good one" if epoch else ""
+            raise FloatingPointError(f"{error}: start anew with a lower --learning-rate{rescue}") from None
+        self._learner.optimizer.use_ema = config.ema > 0
+        return {name: values[-1] for name, values in log.items()}
+
+    def keep_epoch(self, epoch: int, log: dict[str, float]) -> dict[str, float]:
+        """Judge the network on validation images, write the run's files; return the history's new row."""
+        self._judge.set_weights(self._network.get_weights())
+        if self._config.ema:
+            self._learner.optimizer.finalize_variable_values(self._judge.trainable_variables)  # sets the averaged ones
+            measure_batch_statistics(self._judge, as_input(self._sides.training.images[:STATISTICS_IMAGES]))
+        probabilities = self._judge.predict(self._validation_images, batch_size=256, verbose=0)
+        judged = measure(self._sides.validation.labels, probabilities)
+        row = {"epoch": epoch + 1.0, "loss": log["loss"], "accuracy": log["accuracy"]}
+        row |= {"val_loss": judged.log_loss, "val_accuracy": judged.accuracy, "val_macro_f1": judged.macro_f1}
+        # Rounded as in the file, so that "the best yet" means the same after a resume.
+        row = {name: round(value, 5) for name, value in row.items()}
+        self._history.append(row)
+        try:
+            if self.best == row:
+                _write(self._out / "model.keras", _float32_copy(self._judge, self._config).save)
+            _write(self._out / "history.csv", lambda path: _write_history(self._history, path))
+            _write(self._out / CHECKPOINT, lambda path: save_state(self._learner, path))
+        except OSError as error:
+            raise OSError(
+                f"cannot write epoch {epoch + 1} into {self._out} ({error}): "
+                f"make room and --resume, which goes on after epoch {epoch}"
+            ) from error
+        return row
+
+    def _restore(self, size: int) -> None:
+        """Build the learner for images of a size, with the checkpoint's state if there is one."""
+        config = self._config
+        shares = class_shares(self._sides.training.labels)
+        self._learner, self._network = build_learner(config, size, config.epochs * self.steps_per_epoch, shares)
+        if (checkpoint := self._out / CHECKPOINT).exists():  # a run that was stopped in its first epoch has none
+            load_state(self._learner, checkpoint)
+        elif self._start is not None:
+            _load_start(self._network, self._start)
 
 
-def _seed_random_streams(learner: keras.Model, seed: int, epoch: int) -> None:
-    """Start the streams of augmentation and dropout from (seed, epoch): Keras does not save where they are."""
-    streams = [variable for variable in learner.variables if variable.path.endswith("seed_generator_state")]
-    for number, stream in enumerate(streams):
-        stream.assign(np.random.default_rng([seed, epoch, number]).integers(0, 2**31, stream.shape))
+def _load_start(network: keras.Model, start: Path) -> None:
+    trained = keras.saving.load_model(start, compile=False)
+    try:
+        network.set_weights(trained.get_weights())
+    except ValueError as error:
+        raise ValueError(
+            f"{start} holds {trained.name} with {trained.count_params():,} parameters, which does not fit "
+            f"{network.name} with {network.count_params():,}: give the same model and width"
+        ) from error
 
 
-def _float32_network(learner: keras.Model, name: str) -> keras.Model:
-    """Return the network without augmentation, optimizer and mixed precision: what others load."""
-    network = build(name)
-    network.set_weights(learner.layers[-1].get_weights())
-    return network
+def _float32_copy(network: keras.Model, config: TrainingConfig) -> keras.Model:
+    """Return the network without mixed precision and at its full size: what others load."""
+    copy = build(config.model, FULL_SIZE, config.width, config.dropout)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
-def _save(model: keras.Model, path: Path) -> None:
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file that appears under its name only when it is whole."""
     unfinished = path.with_name(f".unfinished-{path.name}")
-    model.save(unfinished)
-    os.replace(unfinished, path)
+    try:
+        write(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _write_history(history: list[dict[str, float]], path: Path) -> None:
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    with open(unfinished, "w", newline="") as file:
+    with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)
         writer.writeheader()
         for row in history:
             writer.writerow({**{name: f"{value:.5f}" for name, value in row.items()}, "epoch": int(row["epoch"])})
-    os.replace(unfinished, path)
+
+
+def _log_to_tensorboard(row: dict[str, float], folder: Path) -> None:
+    from tensorboard.summary import Writer
+
+    writer = Writer(str(folder))
+    for name in HISTORY_COLUMNS[1:]:
+        side = "validation" if name.startswith("val_") else "training"
+        writer.add_scalar(f"{name.removeprefix('val_')}/{side}", row[name], int(row["epoch"]))
+    writer.close()

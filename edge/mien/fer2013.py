@@ -61,6 +61,22 @@ class Fer2013:
         """Everything else: public and private test images together (7,178 in the whole set)."""
         return self.rows(self.usages != 0)
 
+    def test_parts(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return the parts on which test results are reported, as masks over the rows of `test`.
+
+        "test" is all of it, "test_public" and "test_private" are the challenge's halves, and
+        "test_without_twins" leaves out the images that stand in Training too, byte for byte (568 in
+        the whole set). A part without images is not named.
+        """
+        test = self.test
+        parts = {
+            "test": np.ones(len(test), np.bool_),
+            "test_public": test.usages == USAGES.index("PublicTest"),
+            "test_private": test.usages == USAGES.index("PrivateTest"),
+            "test_without_twins": ~np.isin(test.image_keys(), self.training.image_keys()),
+        }
+        return {name: is_in for name, is_in in parts.items() if is_in.any()}
+
     @property
     def sha256(self) -> str:
         """Hash of images, labels and usages: says whether two files hold the same data in the same order."""

@@ -1,5 +1,7 @@
 """Random views: flipped, turned, zoomed and shifted, never black at the edge."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from tests.conftest import require_module
 
 keras = require_module("keras")
 
-from train.augmentation import RandomAffine
+from train.augmentation import RandomAffine, build_augmentation
+from train.config import RECIPES
 
 pytestmark = pytest.mark.tensorflow
 
@@ -72,3 +75,36 @@ def test_the_same_seed_gives_the_same_views() -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, 48, 48, 1))
     np.testing.assert_array_equal(views(RandomAffine(seed=5), images), views(RandomAffine(seed=5), images))
     assert (views(RandomAffine(seed=5), images) != views(RandomAffine(seed=6), images)).any()
+
+
+def test_views_can_be_smaller_than_the_images() -> None:
+    layer = RandomAffine(0, 0, 0, size=32)
+    found = views(layer, make_spots(20, 35, 23))
+    assert found.shape == (20, 32, 32, 1)
+    weights = found[..., 0] / found[..., 0].sum(axis=(1, 2), keepdims=True)
+    x, y = (weights.sum(axis=1) * np.arange(32)).sum(axis=1), (weights.sum(axis=2) * np.arange(32)).sum(axis=1)
+    # 11.5 pixels right of the centre become 11.5 * 32 / 48, on either side after the flip.
+    np.testing.assert_allclose(np.abs(x - 15.5), 11.5 * 32 / 48, atol=0.2)
+    np.testing.assert_allclose(y, 15.5 - 0.5 * 32 / 48, atol=0.2)
+    plain = keras.ops.convert_to_numpy(layer(make_spots(1, 23, 23)))
+    assert plain.shape == (1, 32, 32, 1)
+
+
+def test_the_stronger_views_change_tone_and_erase_rectangles() -> None:
+    config = replace(RECIPES["strong"], rotation_degrees=0.0, zoom=0.0, shift=0.0, erasing=0.5)
+    images = np.full((400, 48, 48, 1), 128, np.float32)
+    augment = keras.Sequential([keras.Input((48, 48, 1)), *build_augmentation(config, 48)])
+    found = keras.ops.convert_to_numpy(augment(images, training=True))
+    levels = np.median(found, axis=(1, 2, 3))
+    assert 128 - 255 * config.brightness - 1 <= levels.min() < 115
+    assert 141 < levels.max() <= 128 + 255 * config.brightness + 1
+    erased = (np.abs(found - levels[:, None, None, None]) > 1).any(axis=(1, 2, 3))
+    assert 160 < erased.sum() < 240  # 200 expected; four standard deviations of a fair coin
+    assert found.min() >= 0
+    assert found.max() <= 255
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(augment(images, training=False)), images)
+
+
+def test_the_papers_views_have_its_layer_alone() -> None:
+    (layer,) = build_augmentation(RECIPES["paper"], 48)
+    assert (layer.rotation_degrees, layer.zoom, layer.shift) == (10, 0.1, 0.1)

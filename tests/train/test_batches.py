@@ -1,21 +1,37 @@
-"""Which images train and which validate follows from the seed alone."""
+"""Which images train, which validate, and how often rare ones are shown follows from the settings alone."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from mien.fer2013 import Fer2013
 from tests.conftest import make_data, require_module
 
 require_module("keras")
 
-from train.batches import EpochBatches, as_arrays, split_training
+from train.batches import EpochBatches, as_input, divide, split_training
+from train.config import TrainingConfig
 
 pytestmark = pytest.mark.tensorflow
+
+CONFIG = TrainingConfig(batch_size=8, seed=1)
+
+
+def make_rare() -> Fer2013:
+    """Make data with 40 images of each class but disgust, which has 8."""
+    data = make_data(per_class=40).training
+    return data.rows(~((data.labels == 1) & (np.cumsum(data.labels == 1) > 8)))
+
+
+def shown_labels(batches: EpochBatches) -> np.ndarray:
+    return np.concatenate([batches[i][1].argmax(axis=1) for i in range(len(batches))])
 
 
 def test_copies_of_an_image_stay_on_one_side() -> None:
     data = make_data(per_class=20)
     doubled = data.rows(np.concatenate([np.arange(len(data)), np.arange(len(data))]))
-    training, validation = split_training(doubled, 0.2, seed=3)
+    training, validation = (doubled.rows(rows) for rows in split_training(doubled, 0.2, seed=3))
     assert len(training) + len(validation) == len(doubled.training)
     assert len(validation) == pytest.approx(0.2 * len(doubled.training), abs=2)
     assert not np.isin(validation.image_keys(), training.image_keys()).any()
@@ -23,24 +39,75 @@ def test_copies_of_an_image_stay_on_one_side() -> None:
 
 def test_test_images_are_on_neither_side() -> None:
     data = make_data(per_class=20)
-    sides = split_training(data, 0.2, seed=0)
-    assert not any(np.isin(side.image_keys(), data.test.image_keys()).any() for side in sides)
+    for rows in split_training(data, 0.2, seed=0):
+        assert (data.usages[rows] == 0).all()
+
+
+def test_an_image_that_cannot_be_divided_is_refused() -> None:
+    data = make_data(per_class=1)
+    with pytest.raises(ValueError, match="7 distinct images cannot be divided"):
+        split_training(data, 0.01, seed=0)
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
-    data = make_data().training
-    first, again, second = (EpochBatches(data, 8, seed=1, epoch=epoch) for epoch in (0, 0, 1))
+    sides = divide(make_data(), CONFIG)
+    first, again, second = (EpochBatches(sides, CONFIG, epoch) for epoch in (0, 0, 1))
     images = [np.concatenate([batches[i][0] for i in range(len(batches))]) for batches in (first, again, second)]
-    assert len(images[0]) == len(data)
+    assert len(images[0]) == len(sides.training)
     np.testing.assert_array_equal(images[0], images[1])
     assert (images[0] != images[2]).any()
     np.testing.assert_array_equal(np.sort(images[0], axis=0), np.sort(images[2], axis=0))
 
 
-def test_labels_are_one_hot_in_our_order() -> None:
-    data = make_data()
-    images, labels = as_arrays(data)
-    assert images.shape == (len(data), 48, 48, 1)
+def test_labels_are_one_hot_in_our_order_and_images_are_gray_levels() -> None:
+    sides = divide(make_data(), CONFIG)
+    np.testing.assert_array_equal(sides.targets.argmax(axis=1), sides.training.labels)
+    np.testing.assert_array_equal(sides.targets.sum(axis=1), 1)
+    images = as_input(sides.training.images)
+    assert images.shape == (len(sides.training), 48, 48, 1)
     assert images.max() == 255
-    np.testing.assert_array_equal(labels.argmax(axis=1), data.labels)
-    np.testing.assert_array_equal(labels.sum(axis=1), 1)
+
+
+def test_balanced_sampling_shows_all_classes_equally_often() -> None:
+    config = replace(CONFIG, imbalance="balanced-sampling")
+    sides = divide(make_rare(), config)
+    counts = sum(np.bincount(shown_labels(EpochBatches(sides, config, epoch)), minlength=7) for epoch in range(20))
+    # 20 epochs of about 198 images: 566 of each class, give or take four standard deviations (22 each)
+    np.testing.assert_allclose(counts, np.sum(counts) / 7, atol=90)
+
+
+def test_class_weights_make_up_for_rarity_and_leave_the_mean_at_one() -> None:
+    config = replace(CONFIG, imbalance="class-weights")
+    sides = divide(make_rare(), config)
+    batches = [EpochBatches(sides, config, 0)[i] for i in range(len(EpochBatches(sides, config, 0)))]
+    labels = np.concatenate([batch[1].argmax(axis=1) for batch in batches])
+    weights = np.concatenate([batch[2] for batch in batches])
+    assert weights.mean() == pytest.approx(1, abs=1e-5)
+    totals = np.bincount(labels, weights)
+    np.testing.assert_allclose(totals, totals[0], rtol=1e-5)
+
+
+def test_half_the_power_is_between_none_and_all() -> None:
+    sides = divide(make_rare(), CONFIG)
+    ratios = []
+    for power in (0.0, 0.5, 1.0):
+        config = replace(CONFIG, imbalance="class-weights", imbalance_power=power)
+        batches = EpochBatches(sides, config, 0)
+        weights = np.concatenate([batches[i][2] for i in range(len(batches))])
+        labels = shown_labels(batches)
+        ratios.append(weights[labels == 1][0] / weights[labels == 0][0])
+    assert ratios[0] == pytest.approx(1)
+    assert ratios[1] == pytest.approx(np.sqrt(ratios[2]))
+    assert ratios[2] > 3
+
+
+def test_mixup_mixes_images_and_labels_alike() -> None:
+    data = make_data()
+    flat = Fer2013(np.broadcast_to(data.labels[:, None, None] * 30, (len(data), 48, 48)).astype(np.uint8),
+                   data.labels, data.usages)  # fmt: skip
+    flat.images[:, 0, 0] = np.arange(len(flat))  # no two alike, else they would be copies of one image
+    config = replace(CONFIG, mixup=1.0)
+    images, targets, _ = EpochBatches(divide(flat, config), config, 0)[0]
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
+    assert (targets.max(axis=1) < 0.99).any()
+    np.testing.assert_allclose(images[:, 24, 24, 0], targets @ (np.arange(7) * 30), rtol=1e-4, atol=1e-3)

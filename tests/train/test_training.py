@@ -1,161 +1,274 @@
 """Training writes what it promises, and an interruption costs nothing but time."""
 
 import csv
+import os
+import re
+import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mien.fer2013 import Fer2013
 from tests.conftest import REPOSITORY, make_data, require_module, write_csv
 
 keras = require_module("keras")
 
-from train import training
-from train.config import TrainingConfig
-from train.models import build
+from train import learner, training
+from train.batches import divide
+from train.config import RECIPES, TrainingConfig
 
 pytestmark = pytest.mark.tensorflow
 
+NARROW = ("resemotenet", "--width", "0.06", "--batch-size", "8")
 
-def build_tiny() -> object:
+
+def build_tiny(name: str, size: int = 48, width: float = 1.0, dropout: float = 1.0) -> object:
     """Build a network with all that matters for resuming: batch statistics and dropout."""
     layers = keras.layers
     network = [layers.Rescaling(1 / 255), layers.Conv2D(4, 3, strides=4), layers.BatchNormalization(), layers.ReLU()]
-    network += [layers.Flatten(), layers.Dropout(0.3), layers.Dense(7, activation="softmax", dtype="float32")]
-    return keras.Sequential([keras.Input((48, 48, 1)), *network], name="cnn")
+    network += [layers.MaxPooling2D((1, size // 4 - 1)), layers.Resizing(6, 1), layers.Flatten()]
+    network += [layers.Dropout(0.3 * dropout), layers.Dense(7, activation="softmax", dtype="float32")]
+    return keras.Sequential([keras.Input((size, size, 1)), *network], name=name)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "build", lambda name: build_tiny())
+    monkeypatch.setattr(training, "build", build_tiny)
+    monkeypatch.setattr(learner, "build", build_tiny)
 
 
-def test_the_cnn_is_the_papers() -> None:
-    cnn = build("cnn")
-    assert cnn.count_params() == 1_182_151
-    names = [type(layer).__name__ for layer in cnn.layers]
-    convolution = ["Conv2D", "BatchNormalization", "ReLU"]
-    stage = [*convolution, *convolution, "MaxPooling2D", "Dropout"]
-    head = ["GlobalAveragePooling2D", "Dense", "BatchNormalization", "ReLU", "Dropout", "Dense"]
-    assert names == ["InputLayer", "Rescaling", *stage * 3, *head]
-    filters = [layer.filters for layer in cnn.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert filters == [64, 64, 128, 128, 256, 256]
-    dropouts = [layer.rate for layer in cnn.layers if isinstance(layer, keras.layers.Dropout)]
-    assert dropouts == [0.25, 0.35, 0.45, 0.45]
+def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False) -> Path:
+    return training.train(divide(data, config), config, out, {"data_sha256": data.sha256}, resume)
 
 
-def test_the_defaults_are_the_papers_protocol() -> None:
-    config = TrainingConfig()
-    assert (config.epochs, config.batch_size, config.learning_rate) == (50, 64, 0.001)
-    assert (config.schedule, config.validation_share, config.mixed_precision) == ("constant", 0.2, False)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": "vgg"},
-        {"epochs": 0},
-        {"batch_size": 0},
-        {"learning_rate": 0.0},
-        {"schedule": "linear"},
-        {"validation_share": 1.0},
-    ],
-)
-def test_a_setting_out_of_range_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=str(next(iter(change.values())))):
-        TrainingConfig(**change)  # type: ignore[arg-type]
+def run_command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "train", *arguments]
+    environment = {**os.environ, "COLUMNS": "200", **options.pop("env", {})}  # type: ignore[dict-item]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment, **options)  # type: ignore[call-overload]
 
 
 @pytest.mark.usefixtures("tiny")
 def test_a_network_learns_what_can_be_learnt(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=12, batch_size=16, learning_rate=0.01, rotation_degrees=0, zoom=0, shift=0)
-    model = training.train(make_data(per_class=30), config, tmp_path / "run")
+    model = train(make_data(per_class=30), config, tmp_path / "run")
     history = training.read_history(tmp_path / "run" / "history.csv")
-    assert max(row["val_accuracy"] for row in history) > 0.9
+    best = max(history, key=lambda row: row["val_accuracy"])
+    assert best["val_accuracy"] > 0.9
     network = keras.saving.load_model(model)
     test = make_data(per_class=30).test
     predictions = network.predict(test.images[..., np.newaxis].astype(np.float32), verbose=0).argmax(axis=1)
     assert (predictions == test.labels).mean() > 0.9
+    # What was kept is the epoch with the best validation accuracy, not the last one.
+    validation = divide(make_data(per_class=30), config).validation
+    found = network.predict(validation.images[..., np.newaxis].astype(np.float32), verbose=0).argmax(axis=1)
+    assert (found == validation.labels).mean() == pytest.approx(best["val_accuracy"], abs=1e-4)
+
+
+CONFIGS = {
+    "paper": TrainingConfig(epochs=4, batch_size=8),
+    "mixed precision": TrainingConfig(epochs=4, batch_size=8, schedule="cosine", mixed_precision=True),
+    "strong": TrainingConfig(
+        **{**vars(RECIPES["strong"]), "epochs": 4, "batch_size": 8, "dropout": 1.0, "mixup": 0.2, "small_share": 0.5}
+    ),
+    "sgd": TrainingConfig(epochs=4, batch_size=8, optimizer="sgd", imbalance="balanced-sampling", small_share=0.5),
+}
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("mixed_precision", [False, True])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("epoch", [2, 3])
 def test_an_interrupted_run_continues_as_if_nothing_had_happened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed_precision: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: TrainingConfig, epoch: int
 ) -> None:
     data = make_data()
-    config = TrainingConfig(epochs=4, batch_size=8, schedule="cosine", mixed_precision=mixed_precision)
-    training.train(data, config, tmp_path / "whole")
+    train(data, config, tmp_path / "whole")
 
-    saved = training._save
+    write = training._write
 
-    def fail_once(model: object, path: Path) -> None:
-        """Stop where it hurts most: the history has epoch 3, the checkpoint still epoch 2."""
-        if path.name == "checkpoint.keras" and len(training.read_history(path.with_name("history.csv"))) == 3:
-            monkeypatch.setattr(training, "_save", saved)
+    def fail_once(path: Path, content: object) -> None:
+        """Stop where it hurts most: the history has the epoch, the checkpoint not yet."""
+        if path.name == training.CHECKPOINT and len(training.read_history(path.with_name("history.csv"))) == epoch:
+            monkeypatch.setattr(training, "_write", write)
             raise KeyboardInterrupt
-        saved(model, path)
+        write(path, content)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training, "_save", fail_once)
+    monkeypatch.setattr(training, "_write", fail_once)
     with pytest.raises(KeyboardInterrupt):
-        training.train(data, config, tmp_path / "broken")
-    training.train(data, config, tmp_path / "broken", resume=True)
+        train(data, config, tmp_path / "broken")
+    train(data, config, tmp_path / "broken", resume=True)
 
     assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "broken/history.csv").read_text()
-    for file in ("checkpoint.keras", "model.keras"):
-        whole, broken = (keras.saving.load_model(tmp_path / name / file) for name in ("whole", "broken"))
-        for expected, found in zip(whole.get_weights(), broken.get_weights(), strict=True):
-            np.testing.assert_array_equal(found, expected)
+    whole, broken = (keras.saving.load_model(tmp_path / name / "model.keras") for name in ("whole", "broken"))
+    for expected, found in zip(whole.get_weights(), broken.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_averaged_weights_are_what_is_judged_and_kept(tmp_path: Path) -> None:
+    data = make_data()
+    config = TrainingConfig(epochs=2, batch_size=8)
+    averaged = TrainingConfig(epochs=2, batch_size=8, ema=0.9)
+    kernels = []
+    for settings in (config, averaged):
+        model = train(data, settings, tmp_path / str(settings.ema))
+        kernels.append(keras.saving.load_model(model).get_weights()[0])
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-5
+    # Learning itself goes on with the plain weights: both runs learnt the same.
+    histories = [training.read_history(tmp_path / name / "history.csv") for name in ("0.0", "0.9")]
+    assert [row["loss"] for row in histories[0]] == [row["loss"] for row in histories[1]]
 
 
 @pytest.mark.usefixtures("tiny")
 def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> None:
     data, config = make_data(), TrainingConfig(epochs=1, batch_size=8)
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
-        training.train(data, config, tmp_path, resume=True)
-    training.train(data, config, tmp_path)
+        train(data, config, tmp_path, resume=True)
+    train(data, config, tmp_path)
     with pytest.raises(FileExistsError, match="--resume or give another --out"):
-        training.train(data, config, tmp_path)
-    with pytest.raises(ValueError, match="seed was 0, now 1"):
-        training.train(data, TrainingConfig(epochs=1, batch_size=8, seed=1), tmp_path, resume=True)
+        train(data, config, tmp_path)
+    with pytest.raises(ValueError, match=r"batch_size was 8, now 9; ema was 0.0, now 0.5"):
+        train(data, TrainingConfig(epochs=1, batch_size=9, ema=0.5), tmp_path, resume=True)
     with pytest.raises(ValueError, match="other data"):
-        training.train(make_data(seed=1), config, tmp_path, resume=True)
+        train(make_data(seed=1), config, tmp_path, resume=True)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_stopped_in_its_first_epoch_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, config = make_data(), TrainingConfig(epochs=1, batch_size=8)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "EpochBatches", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        training.train(data, config, tmp_path / "broken")
-    training.train(data, config, tmp_path / "broken", resume=True)
-    training.train(data, config, tmp_path / "whole")
-    assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "broken/history.csv").read_text()
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    data = make_data()
+    config = TrainingConfig(epochs=3, batch_size=8, learning_rate=1e30, optimizer="sgd")
+    with pytest.raises(FloatingPointError, match=r"the loss became \S+ in epoch 1, batch \d+: .*lower --learning-rate"):
+        train(data, config, tmp_path)
+    assert not (tmp_path / "model.keras").exists()
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "train", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+@pytest.mark.usefixtures("tiny")
+def test_the_last_good_checkpoint_survives_a_loss_that_is_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, config = make_data(), TrainingConfig(epochs=3, batch_size=8)
+    seed = learner.seed_random_streams
+
+    def break_second_epoch(model: object, number: int, epoch: int) -> None:
+        seed(model, number, epoch)
+        if epoch == 1:
+            kernel = model.trainable_variables[0]  # type: ignore[attr-defined]
+            kernel.assign(kernel * np.nan)
+
+    monkeypatch.setattr(training, "seed_random_streams", break_second_epoch)
+    with pytest.raises(FloatingPointError, match=r"in epoch 2, batch 1: .*checkpoint.npz holds epoch 1"):
+        train(data, config, tmp_path)
+    monkeypatch.setattr(training, "seed_random_streams", seed)
+    train(data, config, tmp_path, resume=True)
+    assert len(training.read_history(tmp_path / "history.csv")) == 3
 
 
-def test_the_command_trains_the_cnn_and_writes_its_files(tmp_path: Path) -> None:
-    data = write_csv(make_data(per_class=3), tmp_path / "fer2013.csv")
-    result = run_command("cnn", "--data", str(data), "--out", str(tmp_path / "run"), "--epochs", "1")
+def test_a_run_killed_at_any_moment_ends_with_the_same_history(tmp_path: Path) -> None:
+    data = write_csv(make_data(per_class=8), tmp_path / "fer2013.csv")
+    arguments = [*NARROW, "--recipe", "strong", "--data", str(data), "--epochs", "4"]
+    whole = run_command(*arguments, "--out", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-m", "train", *arguments, "--out", str(broken)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (broken / "history.csv").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(np.random.default_rng().uniform(0, 1))  # anywhere: while training, judging or writing
+        process.send_signal(signal.SIGKILL)
+    resumed = run_command(*arguments[:1], "--data", str(data), "--out", str(broken), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("history.csv", "evaluation.json"):
+        assert (broken / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def test_a_full_disk_costs_the_epoch_in_hand_at_most(tmp_path: Path) -> None:
+    data = write_csv(make_data(per_class=8), tmp_path / "fer2013.csv")
+    arguments = [*NARROW, "--data", str(data), "--out", str(tmp_path / "run")]
+    assert run_command(*arguments, "--epochs", "1").returncode == 0
+    before = (tmp_path / "run" / "history.csv").read_text()
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # the checkpoint has more
+
+    run = tmp_path / "run" / "run.json"
+    run.write_text(run.read_text().replace('"epochs": 1', '"epochs": 2'))
+    full = run_command(*arguments, "--resume", preexec_fn=limit_files)
+    assert full.returncode == 1
+    last = full.stderr.splitlines()[-1]
+    assert re.match(r"error: cannot write epoch 2 into .* make room and --resume, which goes on after epoch 1", last)
+    assert "Traceback" not in full.stderr
+    assert not list((tmp_path / "run").glob(".unfinished*"))
+    resumed = run_command(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "run" / "history.csv").read_text().startswith(before)
+
+
+def test_the_command_trains_and_writes_its_files(tmp_path: Path) -> None:
+    data = write_csv(make_data(per_class=8), tmp_path / "fer2013.csv")
+    out = tmp_path / "run"
+    arguments = ("--data", str(data), "--out", str(out))
+    result = run_command(*NARROW, *arguments, "--epochs", "2", "--tensorboard")
     assert result.returncode == 0, result.stderr
-    assert "val_accuracy" in result.stdout
-    assert result.stdout.splitlines()[-1].startswith(f"{tmp_path / 'run' / 'model.keras'}: validation accuracy ")
-    written = {file.name for file in (tmp_path / "run").iterdir()}
-    assert written == {"run.json", "model.keras", "checkpoint.keras", "history.csv", "history.png"}
-    with open(tmp_path / "run" / "history.csv", newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert list(row) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    lines = result.stdout.splitlines()
+    assert lines[0].endswith("images to validate on")
+    assert re.fullmatch(
+        r"epoch 1/2: loss [\d.]+, accuracy [\d.]+%; validation loss [\d.]+, accuracy [\d.]+%, the best yet", lines[1]
+    )
+    assert lines[-1].startswith(f"{out / 'report.md'}: ")
+    written = {file.name for file in out.iterdir()}
+    figures = {"samples", "augmentation", "classes", "history", "confusion", "recall", "mistakes"}
+    assert written == {f"{name}.png" for name in figures} | {
+        "run.json", "model.keras", training.CHECKPOINT, "history.csv", "report.md", "evaluation.json", "tensorboard"
+    }  # fmt: skip
+    with open(out / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1"]
+    assert len(rows) == 2
 
     # What the run was started with need not be said again.
-    again = run_command("cnn", "--data", str(data), "--out", str(tmp_path / "run"), "--resume")
+    again = run_command("resemotenet", *arguments, "--resume")
     assert again.returncode == 0, again.stderr
-    assert "step" not in again.stdout  # one epoch of one was trained already
+    assert "epoch 3" not in again.stdout
+
+
+def test_tensorboard_gets_the_history(tmp_path: Path) -> None:
+    events = require_module("tensorboard.backend.event_processing.event_accumulator")
+    row = {"epoch": 3.0, "loss": 1.5, "accuracy": 0.4, "val_loss": 1.25, "val_accuracy": 0.5, "val_macro_f1": 0.25}
+    training._log_to_tensorboard(row, tmp_path)
+    log = events.EventAccumulator(str(tmp_path), size_guidance={events.TENSORS: 0})
+    log.Reload()
+    assert "accuracy/validation" in log.Tags()["tensors"]
+    (event,) = log.Tensors("loss/validation")
+    assert (event.step, event.tensor_proto.float_val[0]) == (3, 1.25)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_train_and_give_a_file_that_converts(tmp_path: Path, backend: str) -> None:
+    if backend == "torch":
+        pytest.importorskip("torch", reason="torch is large and optional: pip install torch")
+    else:
+        require_module("jax")
+    data = write_csv(make_data(per_class=20), tmp_path / "fer2013.csv")
+    out = tmp_path / "run"
+    arguments = ("--recipe", "strong", "--data", str(data), "--out", str(out), "--epochs", "1")
+    result = run_command(*NARROW, *arguments, env={"KERAS_BACKEND": backend})
+    assert result.returncode == 0, result.stderr
+    assert f"on {backend} " in (out / "report.md").read_text()
+    command = [sys.executable, "-m", "convert", str(out), "--data", str(data), "--calibration-size", "70"]
+    converted = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert converted.returncode == 0, converted.stderr
+    assert (out / "resemotenet_int8.tflite").exists()
+
+
+def test_the_list_says_what_each_network_costs() -> None:
+    result = run_command("--list")
+    assert result.returncode == 0, result.stderr
+    assert "cnn             1.00       1.18 M         341.1 M      4.72 MB     1.21 MB" in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +279,10 @@ def test_the_command_trains_the_cnn_and_writes_its_files(tmp_path: Path) -> None
         (["cnn", "--data", "docs"], 1, "error: docs has no folder train/"),
         (["cnn", "--data", "x.csv", "--epochs", "0"], 1, "error: epochs 0"),
         (["cnn", "--data", "x.csv", "--resume"], 1, "holds no run: there is nothing to resume"),
+        (["cnn", "--data", "x.csv", "--start", "no.keras"], 1, "error: no file at no.keras"),
         (["vgg", "--data", "x.csv"], 2, "invalid choice: 'vgg'"),
+        (["cnn"], 2, "give a data"),
+        (["--data", "x.csv"], 2, "give a model"),
     ],
 )
 def test_a_mistake_gets_one_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:

@@ -3,15 +3,26 @@
 from importlib import import_module
 from typing import Any
 
-MODELS = ("cnn",)
+MODELS = ("cnn", "resemotenet")
 
 
-def build(name: str) -> Any:
+def build(name: str, size: int = 48, width: float = 1.0, dropout: float = 1.0) -> Any:
     """Build a network of `MODELS`, untrained.
 
+    Args:
+        name: one of `MODELS`.
+        size: side of the images in pixels; the weights are the same for every size.
+        width: factor on the number of filters and units; 1.0 is the published network.
+        dropout: factor on the network's own dropout rates.
+
     Returns:
-        A keras.Model from (N, 48, 48, 1) gray levels 0-255 to (N, 7) probabilities in the order of
-        EMOTIONS.
+        A keras.Model from (N, size, size, 1) gray levels 0-255 to (N, 7) probabilities in the order
+        of EMOTIONS.
     """
     # Imported here, so that naming the networks does not cost the seconds that Keras takes.
-    return import_module(f"train.models.{name}").build()
+    return import_module(f"train.models.{name}").build(size=size, width=width, dropout=dropout)
+
+
+def scaled(filters: int, width: float) -> int:
+    """Return a number of filters times `width`, as a multiple of 8, which int8 kernels like."""
+    return max(8, round(filters * width / 8) * 8)

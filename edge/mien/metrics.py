@@ -1,0 +1,97 @@
+"""Figures of merit of a classifier, in numpy: training, conversion and benchmarks count alike.
+
+They are in `mien` because a device runs benchmarks, too, and has no scikit-learn.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.emotions import EMOTIONS
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a classifier reached on some images; shares from 0 to 1.
+
+    Attributes:
+        images: how many.
+        accuracy: share of right answers.
+        interval: half the width of the 95 % interval of the accuracy (normal approximation).
+        macro_f1: mean over the classes of the harmonic mean of precision and recall.
+        calibration_error: expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean
+            gap between confidence and accuracy over 15 bins of equal width, weighted by their images.
+        log_loss: mean of -log of the true class's probability, which is clipped at 1e-7 as Keras does.
+        recall: per class, in the order of `EMOTIONS`.
+        precision: per class; 0 for a class that was never predicted.
+        confusion: (7, 7) counts, [truth, prediction].
+    """
+
+    images: int
+    accuracy: float
+    interval: float
+    macro_f1: float
+    calibration_error: float
+    log_loss: float
+    recall: dict[str, float]
+    precision: dict[str, float]
+    confusion: npt.NDArray[np.intp]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures, rounded to 1/10,000, for a card or a JSON file."""
+        return {
+            "images": self.images,
+            "accuracy": round(self.accuracy, 4),
+            "interval_95": round(self.interval, 4),
+            "macro_f1": round(self.macro_f1, 4),
+            "expected_calibration_error": round(self.calibration_error, 4),
+            "log_loss": round(self.log_loss, 4),
+            "recall": {name: round(value, 4) for name, value in self.recall.items()},
+        }
+
+
+def measure(labels: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.floating[Any]]) -> Metrics:
+    """Compare (N, 7) probabilities with (N,) true class ids.
+
+    Macro F1 is the mean over all seven classes; one that is neither present nor predicted counts as 0.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    if not len(labels):
+        raise ValueError("there are no images to measure on: give the whole data set")
+    count = len(EMOTIONS)
+    predictions = probabilities.argmax(axis=1)
+    confusion = np.bincount(labels.astype(np.intp) * count + predictions, minlength=count * count)
+    confusion = confusion.reshape(count, count)
+    right = confusion.diagonal()
+    present, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    accuracy = float(right.sum() / len(labels))
+    f1 = 2 * right / np.maximum(present + predicted, 1)
+    true_probability = np.take_along_axis(probabilities, labels.astype(np.intp)[:, np.newaxis], axis=1)
+    return Metrics(
+        images=len(labels),
+        accuracy=accuracy,
+        interval=1.96 * math.sqrt(accuracy * (1 - accuracy) / len(labels)),
+        macro_f1=float(f1.mean()),
+        calibration_error=_calibration_error(probabilities.max(axis=1), predictions == labels),
+        log_loss=float(-np.log(np.maximum(true_probability, 1e-7, dtype=np.float64)).mean()),
+        recall=_by_emotion(right / np.maximum(present, 1)),
+        precision=_by_emotion(right / np.maximum(predicted, 1)),
+        confusion=confusion,
+    )
+
+
+def _by_emotion(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(EMOTIONS, values, strict=True)}
+
+
+def _calibration_error(confidence: npt.NDArray[np.floating[Any]], is_right: npt.NDArray[np.bool_]) -> float:
+    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(np.intp) - 1, 0, CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, confidence - is_right, CALIBRATION_BINS)  # sums of both, so their weight is in them
+    return float(np.abs(gaps).sum() / len(confidence))

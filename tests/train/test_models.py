@@ -1,0 +1,82 @@
+"""The networks are those of the papers, and cost what `--list` says."""
+
+import pytest
+
+from mien.card import find_model
+from tests.conftest import REPOSITORY, require_module
+
+keras = require_module("keras")
+
+from train.complexity import measure_complexity, table
+from train.models import MODELS, build
+
+pytestmark = pytest.mark.tensorflow
+
+
+def kinds(network: object) -> list[str]:
+    return [type(layer).__name__ for layer in network.layers]  # type: ignore[attr-defined]
+
+
+def test_the_cnn_is_the_papers() -> None:
+    cnn = build("cnn")
+    assert cnn.count_params() == 1_182_151
+    convolution = ["Conv2D", "BatchNormalization", "ReLU"]
+    stage = [*convolution, *convolution, "MaxPooling2D", "Dropout"]
+    head = ["GlobalAveragePooling2D", "Dense", "BatchNormalization", "ReLU", "Dropout", "Dense"]
+    assert kinds(cnn) == ["InputLayer", "Rescaling", *stage * 3, *head]
+    filters = [layer.filters for layer in cnn.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert filters == [64, 64, 128, 128, 256, 256]
+    dropouts = [layer.rate for layer in cnn.layers if isinstance(layer, keras.layers.Dropout)]
+    assert dropouts == [0.25, 0.35, 0.45, 0.45]
+
+
+def test_resemotenet_is_the_published_one() -> None:
+    network = build("resemotenet")
+    assert network.count_params() == 80_259_847
+    stage = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D"]
+    squeeze = ["GlobalAveragePooling2D", "Dense", "Dense", "Multiply"]
+    main = ["Conv2D", "BatchNormalization", "ReLU", "Conv2D", "Conv2D", "BatchNormalization", "BatchNormalization"]
+    block = [*main, "Add", "ReLU"]
+    head = ["GlobalAveragePooling2D", *["Dense", "Dropout"] * 3, "Dense"]
+    assert sorted(kinds(network)) == sorted(["InputLayer", "Rescaling", *stage * 3, *squeeze, *block * 3, *head])
+    assert [kind for kind in kinds(network) if kind in ("Multiply", "Add", "GlobalAveragePooling2D")] == [
+        "GlobalAveragePooling2D", "Multiply", "Add", "Add", "Add", "GlobalAveragePooling2D"
+    ]  # fmt: skip
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    plain = [layer.filters for layer in convolutions if layer.kernel_size == (3, 3)]
+    assert plain == [64, 128, 256, 512, 512, 1024, 1024, 2048, 2048]
+    shortcuts = [(layer.filters, layer.strides) for layer in convolutions if layer.kernel_size == (1, 1)]
+    assert shortcuts == [(512, (2, 2)), (1024, (2, 2)), (2048, (2, 2))]
+    dense = [layer.units for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    assert dense == [16, 256, 1024, 512, 256, 7]
+    assert [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)] == [0.5] * 3
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [32, 48])
+def test_weights_are_the_same_for_every_size_and_any_dropout(name: str, size: int) -> None:
+    network, other = build(name, size, width=0.25), build(name, width=0.25, dropout=0.0)
+    assert network.input_shape == (None, size, size, 1)
+    assert network.output_shape == (None, 7)
+    assert [weight.shape for weight in network.weights] == [weight.shape for weight in other.weights]
+    assert not any(layer.rate for layer in other.layers if isinstance(layer, keras.layers.Dropout))
+
+
+def test_the_cost_is_that_of_the_files_we_ship() -> None:
+    cost = measure_complexity(build("cnn"))
+    # by hand: 48x48x9x(64 + 64x64) + 24x24x9x(64x128 + 128x128) + 12x12x9x(128x256 + 256x256) + 256x128 + 128x7
+    assert cost.multiply_adds == 341_099_392
+    assert cost.int8_bytes == pytest.approx(find_model("cnn_int8").stat().st_size, rel=0.02)
+    assert cost.float_bytes == pytest.approx((REPOSITORY / "models/cnn/cnn_float32.tflite").stat().st_size, rel=0.02)
+
+
+def test_the_narrow_resemotenet_fits_a_small_device() -> None:
+    cost = measure_complexity(build("resemotenet", width=0.25))
+    assert cost.int8_bytes < 6e6
+    assert cost.multiply_adds < 16e6
+    lines = table().splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["cnn", "1.00"], ["resemotenet", "1.00"], ["resemotenet", "0.25"]
+    ]  # fmt: skip
+    assert "80.26 M" in lines[2]
+    assert "239.5 M" in lines[2]

@@ -1,0 +1,63 @@
+"""What a network costs: parameters, multiply-adds and the size of its files."""
+
+from dataclasses import dataclass
+
+import keras
+
+from train.models import MODELS, build
+
+OVERHEAD_BYTES = 4_000
+"""What a flatbuffer holds besides the weights, for a plain network."""
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """A network's cost.
+
+    Attributes:
+        parameters: of the Keras model, batch statistics included.
+        multiply_adds: of one image, in convolutions and dense layers.
+        float_bytes: estimated size of the float32 `.tflite` file.
+        int8_bytes: estimated size of the int8 one.
+    """
+
+    parameters: int
+    multiply_adds: int
+    float_bytes: int
+    int8_bytes: int
+
+
+def measure_complexity(network: keras.Model) -> Complexity:
+    """Count a network's cost; batch normalization counts as folded into the convolution before it."""
+    multiply_adds = weights = outputs = 0
+    for layer in network.layers:
+        if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+            continue
+        per_position = layer.kernel.shape[0]
+        for side in layer.kernel.shape[1:]:
+            per_position *= side
+        positions = 1
+        if isinstance(layer, keras.layers.Conv2D):
+            positions = layer.output.shape[1] * layer.output.shape[2]
+        multiply_adds += positions * per_position
+        weights += per_position
+        outputs += layer.kernel.shape[-1]
+    return Complexity(
+        parameters=network.count_params(),
+        multiply_adds=multiply_adds,
+        float_bytes=4 * weights + 4 * outputs + OVERHEAD_BYTES,
+        # Per output channel: an int32 bias, a float32 scale and an int64 zero point for each of the two.
+        int8_bytes=weights + (4 + 2 * 12) * outputs + 2 * OVERHEAD_BYTES,
+    )
+
+
+def table() -> str:
+    """Return the cost of all our networks as text; ResEmoteNet also as narrow as a small device wants it."""
+    lines = ["model         width   parameters   multiply-adds   float file   int8 file"]
+    for name, width in [*((name, 1.0) for name in MODELS), ("resemotenet", 0.25)]:
+        cost = measure_complexity(build(name, width=width))
+        lines.append(
+            f"{name:<12} {width:>6.2f} {cost.parameters / 1e6:>10.2f} M {cost.multiply_adds / 1e6:>13.1f} M "
+            f"{cost.float_bytes / 1e6:>9.2f} MB {cost.int8_bytes / 1e6:>8.2f} MB"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""Images that someone sorted into folders named like the emotions: any size, colour, and subset of the seven."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mien.detector import HaarDetector
+from mien.emotions import EMOTIONS
+from mien.faces import Box
+from mien.fer2013 import IMAGE_SUFFIXES, Fer2013, load_fer2013
+from mien.preprocess import crop_face
+
+FEW_IMAGES = 20
+"""A class with fewer is named before training starts: neither learning nor validation can rely on it."""
+
+MIN_FACE = 0.2
+"""Smallest face, as a share of a picture's shorter side: smaller boxes are rather false ones in a tight crop."""
+
+
+def load_data(path: str | Path) -> Fer2013:
+    """Read FER2013 (CSV, or folders train/ and test/), or own images in folders named like the emotions.
+
+    Raises:
+        FileNotFoundError: `path` does not exist.
+        ValueError: it is none of these, or something in it is damaged.
+    """
+    path = Path(path)
+    data = load_own_images(path) if is_own_folder(path) else load_fer2013(path)
+    if len(classes := np.unique(data.training.labels)) < 2:
+        raise ValueError(
+            f"{path} has training images of one class only, {EMOTIONS[classes[0]]}: a network needs two or more"
+        )
+    return data
+
+
+def is_own_folder(path: Path) -> bool:
+    """Return whether a path is a folder with own images, rather than FER2013."""
+    folders = {folder.name.lower() for folder in path.iterdir() if folder.is_dir()} if path.is_dir() else set()
+    return bool(folders & set(EMOTIONS)) and not folders & {"train", "test"}
+
+
+def load_own_images(root: Path) -> Fer2013:
+    """Read own images, all of them as Training.
+
+    In each picture the largest face is cut as `mien run` would cut it; where none is found, the
+    whole picture counts as the face, so that tight crops work, too.
+
+    Raises:
+        ValueError: an image cannot be read, a folder's name is no emotion, or there are no images.
+    """
+    import cv2
+
+    detector, images, labels, found = HaarDetector(min_face=MIN_FACE), [], [], 0
+    for folder in sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith(".")):
+        if folder.name.lower() not in EMOTIONS:
+            raise ValueError(f"{folder} is not named like an emotion: allowed are {', '.join(EMOTIONS)}")
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+                continue
+            picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+            if picture is None:
+                raise ValueError(f"{file} cannot be read as an image: remove or replace it")
+            boxes = detector.detect(picture)
+            found += bool(boxes)
+            whole = Box(0, 0, picture.shape[1], picture.shape[0])
+            images.append(crop_face(picture, boxes[0] if boxes else whole, margin=0))
+            labels.append(EMOTIONS.index(folder.name.lower()))
+    if not images:
+        raise ValueError(f"{root} has folders but no images in them: allowed are {', '.join(IMAGE_SUFFIXES)}")
+    print(f"{len(images):,} own images: a face was found in {found:,}, the others are taken whole")
+    return Fer2013(np.stack(images), np.array(labels, np.uint8), np.zeros(len(labels), np.uint8))
+
+
+def scarce_classes(data: Fer2013) -> list[str]:
+    """Return one sentence for each class of Training that is missing or nearly empty."""
+    counts = np.bincount(data.training.labels, minlength=len(EMOTIONS))
+    sentences = []
+    for name, count in zip(EMOTIONS, counts, strict=True):
+        if count == 0:
+            sentences.append(f"{name} has no image: the network will unlearn it")
+        elif count < FEW_IMAGES:
+            sentences.append(f"{name} has only {count} image{'s' if count > 1 else ''}: expect little of it")
+    return sentences

@@ -1,0 +1,88 @@
+"""What a person sees while a run trains: one bar for the whole run, one line for each epoch."""
+
+import math
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class RunProgress:
+    """A bar with the time left in the run; lines alone where the output is not a terminal.
+
+    Args:
+        epochs: of the whole run.
+        steps_per_epoch: batches in each.
+        first_epoch: how many are done already, of a resumed run.
+    """
+
+    def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int = 0) -> None:
+        self._epochs, self._steps_per_epoch, self._epoch = epochs, steps_per_epoch, first_epoch
+        console = Console()
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            # Over half an hour: epochs on images of another size are not the whole story.
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            speed_estimate_period=1800,
+        )
+        done = first_epoch * steps_per_epoch
+        self._task = self._bar.add_task(self._describe({}), total=epochs * steps_per_epoch, completed=done)
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, logs: dict[str, float]) -> None:
+        """Note that one batch is done."""
+        self._bar.update(self._task, advance=1, description=self._describe(logs))
+
+    def epoch_done(self, row: dict[str, float], is_best: bool) -> None:
+        """Print an epoch's line."""
+        self._epoch = int(row["epoch"])
+        best = ", the best yet" if is_best else ""
+        self._console.print(
+            f"epoch {self._epoch}/{self._epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.1%}; "
+            f"validation loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.2%}{best}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._bar.update(self._task, description=self._describe({}))
+
+    def _describe(self, logs: dict[str, float]) -> str:
+        text = f"epoch {min(self._epoch + 1, self._epochs)}/{self._epochs}"
+        return text + (f" loss {logs['loss']:.3f} accuracy {logs['accuracy']:.1%}" if logs else "")
+
+
+class WatchBatches(keras.callbacks.Callback):
+    """Tells the progress of each batch, and stops a run whose loss is no number any more.
+
+    It also keeps `fit` from replacing the weights with their average at its end, which Keras does:
+    another epoch is to follow, and it goes on from the plain weights.
+    """
+
+    def __init__(self, progress: RunProgress, epoch: int) -> None:
+        super().__init__()
+        self._progress, self._epoch = progress, epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raise FloatingPointError if the loss is NaN or infinite."""
+        logs = logs or {}
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise FloatingPointError(f"the loss became {logs['loss']} in epoch {self._epoch + 1}, batch {batch + 1}")
+        self._progress.step(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Hide the averaged weights from the end of `fit`."""
+        self.model.optimizer.use_ema = False

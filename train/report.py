@@ -1,0 +1,190 @@
+"""`report.md` beside a run: its figures against the paper's, its pictures, and how to repeat it."""
+
+import json
+import platform
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mien.emotions import EMOTIONS
+from mien.fer2013 import Fer2013
+from mien.metrics import Metrics, measure
+from train import figures
+from train.augmentation import build_augmentation
+from train.batches import Sides, as_input
+from train.config import RECIPES, TrainingConfig
+from train.evaluation import Evaluation, evaluate, predict
+from train.learner import FULL_SIZE, seed_random_streams
+from train.training import read_history
+
+PAPER = {
+    "cnn": {"training": (0.619, None), "validation": (0.6214, None), "test": (0.626, 1.0056)},
+    "resemotenet": {"training": (0.711, None), "validation": (0.594, None), "test": (0.619, 1.0984)},
+}
+"""The figures of the paper behind this project: (accuracy, loss); it gives no other losses."""
+
+PART_NAMES = {
+    "test": "all test images",
+    "test_public": "public test",
+    "test_private": "private test",
+    "test_without_twins": "test images without a twin in Training",
+    "validation": "validation",
+}
+
+
+def write_report(model: Path, data: Fer2013, sides: Sides, config: TrainingConfig, start: Path | None) -> str:
+    """Evaluate a finished run and write `report.md`, `evaluation.json` and the figures beside its model.
+
+    Returns:
+        One line with the result.
+    """
+    out = model.parent
+    history = read_history(out / "history.csv")
+    evaluation = evaluate(model, data, sides)
+    content = {**evaluation.to_dict(), "images": {"training": len(sides.training), "validation": len(sides.validation)}}
+    (out / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    is_fer2013 = "test" in evaluation.parts
+    judged_name = "test" if is_fer2013 else "validation"
+    judged = evaluation.parts[judged_name]
+    _draw(out, data, sides, config, evaluation, history, judged, judged_name)
+
+    name = f"{config.model}{'' if config.width == 1 else f' at width {config.width}'}, recipe {config.recipe}"
+    best = max(history, key=lambda row: row["val_accuracy"])
+    result = f"{judged.accuracy:.1%} on {judged.images:,} {judged_name} images"
+    text = [
+        f"# {name}: {result}",
+        _command(config, start),
+        f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation accuracy. "
+        + ("The test images were looked at once, after that choice." if is_fer2013 else "There are no test images."),
+    ]
+    if is_fer2013 and (paper := PAPER.get(config.model)):
+        text += ["## Against the paper", _paper_table(evaluation, paper)]
+    if start is not None:
+        text += ["## What training changed", _start_table(start, sides, evaluation.parts["validation"])]
+    text += ["## Figures of merit", _parts_table(evaluation), _class_table(judged), _notes(evaluation, is_fer2013)]
+    text += ["## How it went", "![Accuracy and loss over the epochs](history.png)"]
+    text += ["## What it confuses", "![Confusion matrix](confusion.png)", "![Recall and precision](recall.png)"]
+    text += ["![The most confident mistakes](mistakes.png)"]
+    text += ["## What it learnt from", "![Images of each class](classes.png)", "![Samples of each class](samples.png)"]
+    text += ["![Random views](augmentation.png)"]
+    text += ["## Settings", _settings(config), _machine()]
+    (out / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    return f"{out / 'report.md'}: {result}; validation {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}"
+
+
+def _draw(
+    out: Path,
+    data: Fer2013,
+    sides: Sides,
+    config: TrainingConfig,
+    evaluation: Evaluation,
+    history: list[dict[str, float]],
+    judged: Metrics,
+    judged_name: str,
+) -> None:
+    title = f"{config.model}, recipe {config.recipe}: {judged.accuracy:.1%} on {judged.images:,} {judged_name} images"
+    parts = {"training": sides.training, "validation": sides.validation, "test": data.test}
+    figures.plot_samples(sides.training, out / "samples.png")
+    images = sides.training.images[:4]
+    figures.plot_views(images, _views(images, config), out / "augmentation.png")
+    figures.plot_classes({name: part for name, part in parts.items() if len(part)}, out / "classes.png")
+    figures.plot_history(history, f"{config.model}, recipe {config.recipe}", out / "history.png")
+    figures.plot_confusion(judged, title, out / "confusion.png")
+    figures.plot_recall(judged, title, out / "recall.png")
+    figures.plot_mistakes(evaluation.judged, evaluation.probabilities, out / "mistakes.png")
+
+
+def _views(images: np.ndarray, config: TrainingConfig) -> np.ndarray:
+    layers = build_augmentation(config, FULL_SIZE)
+    augment = keras.Sequential([keras.Input((FULL_SIZE, FULL_SIZE, 1)), *layers])
+    seed_random_streams(augment, config.seed, epoch=0)
+    views = augment(np.repeat(as_input(images), figures.VIEWS, axis=0), training=True)
+    return keras.ops.convert_to_numpy(views).reshape(len(images), figures.VIEWS, FULL_SIZE, FULL_SIZE)
+
+
+def _command(config: TrainingConfig, start: Path | None) -> str:
+    recipe = RECIPES[config.recipe]
+    parts = [f"python -m train {config.model} --recipe {config.recipe} --data PATH"]
+    for item in fields(TrainingConfig):
+        value = getattr(config, item.name)
+        if item.name in ("model", "recipe") or value == getattr(recipe, item.name):
+            continue
+        flag = item.name.replace("_", "-")
+        parts.append(f"--{'' if value else 'no-'}{flag}" if isinstance(value, bool) else f"--{flag} {value}")
+    if config.fer_plus != "none":
+        parts.append("--fer-plus-votes fer2013new.csv")
+    if start is not None:
+        parts.append(f"--start {start.name}")
+    return f"    {' '.join(parts)}"
+
+
+def _paper_table(evaluation: Evaluation, paper: dict[str, tuple[float, float | None]]) -> str:
+    lines = ["| | paper: accuracy | loss | ours: accuracy | loss |", "|---|---|---|---|---|"]
+    for part, (accuracy, loss) in paper.items():
+        ours = evaluation.parts[part]
+        lines.append(
+            f"| {part} | {accuracy:.1%} | {'' if loss is None else f'{loss:.4f}'} "
+            f"| {ours.accuracy:.1%} | {ours.log_loss:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def _start_table(start: Path, sides: Sides, after: Metrics) -> str:
+    network = keras.saving.load_model(start, compile=False)
+    before = measure(sides.validation.labels, predict(network, sides.validation))
+    lines = [f"| {before.images:,} validation images | accuracy | macro F1 |", "|---|---|---|"]
+    for name, metrics in (("before", before), ("after", after)):
+        lines.append(f"| {name} | {metrics.accuracy:.1%} ± {metrics.interval * 100:.1f} | {metrics.macro_f1:.1%} |")
+    return "\n".join(lines)
+
+
+def _parts_table(evaluation: Evaluation) -> str:
+    lines = ["| | images | accuracy | macro F1 | calibration error |", "|---|---|---|---|---|"]
+    for name, title in PART_NAMES.items():
+        if metrics := evaluation.parts.get(name):
+            lines.append(
+                f"| {title} | {metrics.images:,} | {metrics.accuracy:.1%} ± {metrics.interval * 100:.1f} "
+                f"| {metrics.macro_f1:.1%} | {metrics.calibration_error:.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def _class_table(metrics: Metrics) -> str:
+    lines = [f"| | {' | '.join(EMOTIONS)} |", "|---" * (len(EMOTIONS) + 1) + "|"]
+    for name, values in (("recall", metrics.recall), ("precision", metrics.precision)):
+        lines.append(f"| {name} | {' | '.join(f'{value:.1%}' for value in values.values())} |")
+    images = metrics.confusion.sum(axis=1)
+    return "\n".join([*lines, f"| images | {' | '.join(f'{count:,}' for count in images)} |"])
+
+
+def _notes(evaluation: Evaluation, is_fer2013: bool) -> str:
+    training = evaluation.parts["training"]
+    notes = (
+        f"± is half the 95 % interval. The {training.images:,} images to learn from, seen as they are, without "
+        f"augmentation and dropout, give {training.accuracy:.1%} (loss {training.log_loss:.4f}); the curve below shows "
+        "them as they were learnt from. The calibration error is the mean gap between confidence and accuracy, in 15 "
+        "bins. Losses are plain cross-entropy, whatever the network learnt with."
+    )
+    if is_fer2013:
+        notes += " Copies of an image never lie on both sides of the split between training and validation."
+    return notes
+
+
+def _settings(config: TrainingConfig) -> str:
+    lines = ["| setting | value | |", "|---|---|---|"]
+    meanings = {item.name: item.metadata["help"] for item in fields(TrainingConfig)}
+    return "\n".join([*lines, *(f"| {name} | {value} | {meanings[name]} |" for name, value in asdict(config).items())])
+
+
+def _machine() -> str:
+    return (
+        f"Keras {keras.__version__} on {keras.backend.backend()} {_backend_version()}, "
+        f"Python {platform.python_version()}, {platform.machine()}."
+    )
+
+
+def _backend_version() -> str:
+    return version(keras.backend.backend())
