@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import os
 import sys
-from dataclasses import MISSING, Field, asdict, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ DESCRIPTION = """Train a model on FER2013, or fine-tune a published one on your 
 model.keras, history.csv, figures and report.md into --out. Ctrl-C loses at most the epoch in hand,
 --resume goes on. Each setting's default is that of the recipe; the one shown is the paper's."""
 
+SETTINGS = {item.name for item in fields(TrainingConfig)}
+
 PUBLISHED = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -24,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train", description=DESCRIPTION, argument_default=argparse.SUPPRESS
     )
-    parser.add_argument("model", nargs="?", choices=MODELS, help="the network to train")
+    parser.add_argument("model", nargs="?", default=None, choices=MODELS, help="the network to train")
     parser.add_argument("--list", action="store_true", help="show what each network costs, and leave")
     parser.add_argument("--data", help="fer2013.csv; the folder with train/ and test/; or your folders of images")
     parser.add_argument("--out", type=Path, help="folder for the run (default: runs/MODEL-RECIPE)")
@@ -90,7 +92,7 @@ def _train(options: dict[str, Any]) -> int:
     out = options["out"] or Path("runs") / f"{options['model']}-{recipe}"
     # Settings come before the data: finding them wrong should not take a minute of loading.
     config = config_of(read_run(out)) if options["resume"] else RECIPES[recipe]
-    config = replace(config, **{name: options[name] for name in asdict(config) if name in options})
+    config = replace(config, **{name: options[name] for name in SETTINGS if name in options})
     start = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
     facts = _hashes(start=start, votes=options["fer_plus_votes"])
     data = load_data(options["data"])

@@ -14,16 +14,15 @@ class RunProgress:
     Args:
         epochs: of the whole run.
         steps_per_epoch: batches in each.
-        first_epoch: how many are done already, of a resumed run.
+        history: rows of the epochs that a resumed run has behind it.
     """
 
-    def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int = 0) -> None:
-        self._epochs, self._steps_per_epoch, self._epoch = epochs, steps_per_epoch, first_epoch
-        console = Console()
-        self._console = console
+    def __init__(self, epochs: int, steps_per_epoch: int, history: list[dict[str, float]]) -> None:
+        self._epochs, self._history = epochs, list(history)
+        self._console = console = Console()
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -34,8 +33,9 @@ class RunProgress:
             disable=not console.is_terminal,
             speed_estimate_period=1800,
         )
-        done = first_epoch * steps_per_epoch
-        self._task = self._bar.add_task(self._describe({}), total=epochs * steps_per_epoch, completed=done)
+        self._task = self._bar.add_task(
+            self._describe({}), total=epochs * steps_per_epoch, completed=len(history) * steps_per_epoch
+        )
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
@@ -50,10 +50,10 @@ class RunProgress:
 
     def epoch_done(self, row: dict[str, float], is_best: bool) -> None:
         """Print an epoch's line."""
-        self._epoch = int(row["epoch"])
+        self._history.append(row)
         best = ", the best yet" if is_best else ""
         self._console.print(
-            f"epoch {self._epoch}/{self._epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.1%}; "
+            f"epoch {row['epoch']:.0f}/{self._epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.1%}; "
             f"validation loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.2%}{best}",
             highlight=False,
             soft_wrap=True,
@@ -61,8 +61,13 @@ class RunProgress:
         self._bar.update(self._task, description=self._describe({}))
 
     def _describe(self, logs: dict[str, float]) -> str:
-        text = f"epoch {min(self._epoch + 1, self._epochs)}/{self._epochs}"
-        return text + (f" loss {logs['loss']:.3f} accuracy {logs['accuracy']:.1%}" if logs else "")
+        text = f"epoch {min(len(self._history) + 1, self._epochs)}/{self._epochs}"
+        if logs:
+            text += f" loss {logs['loss']:.2f} accuracy {logs['accuracy']:.1%}"
+        if self._history:
+            best = max(row["val_accuracy"] for row in self._history)
+            text += f" validation {self._history[-1]['val_accuracy']:.1%} (best {best:.1%})"
+        return text
 
 
 class WatchBatches(keras.callbacks.Callback):

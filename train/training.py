@@ -69,7 +69,7 @@ def train(
     else:
         _start_run(out, config, facts)
     run = _Run(sides, config, out, start)
-    with RunProgress(config.epochs, run.steps_per_epoch, run.epochs_done) as progress:
+    with RunProgress(config.epochs, run.steps_per_epoch, run.history) as progress:
         for epoch in range(run.epochs_done, config.epochs):
             log = run.train_epoch(epoch, progress)
             row = run.keep_epoch(epoch, log)
@@ -112,12 +112,12 @@ class _Run:
     def __init__(self, sides: Sides, config: TrainingConfig, out: Path, start: Path | None) -> None:
         self._sides, self._config, self._out, self._start = sides, config, out, start
         self.steps_per_epoch = steps_per_epoch(len(sides.training), config.batch_size)
-        self._history = read_history(out / "history.csv")
+        self.history = read_history(out / "history.csv")
         self._validation_images = as_input(sides.validation.images)
         self._judge = build_network(config, dropout=0.0)  # batch statistics are measured without dropout
-        self._restore(image_size(config, len(self._history)))
+        self._restore(image_size(config, len(self.history)))
         # A kill between the two writes leaves the history one epoch ahead of the checkpoint.
-        self._history = self._history[: self.epochs_done]
+        self.history = self.history[: self.epochs_done]
 
     @property
     def epochs_done(self) -> int:
@@ -127,7 +127,7 @@ class _Run:
     @property
     def best(self) -> dict[str, float]:
         """The history's row with the best validation accuracy, the first one of equals."""
-        return max(self._history, key=lambda row: row["val_accuracy"])
+        return max(self.history, key=lambda row: row["val_accuracy"])
 
     def train_epoch(self, epoch: int, progress: RunProgress) -> dict[str, float]:
         """Train one epoch; return its loss and accuracy."""
@@ -162,11 +162,11 @@ class _Run:
         row |= {"val_loss": judged.log_loss, "val_accuracy": judged.accuracy, "val_macro_f1": judged.macro_f1}
         # Rounded as in the file, so that "the best yet" means the same after a resume.
         row = {name: round(value, 5) for name, value in row.items()}
-        self._history.append(row)
+        self.history.append(row)
         try:
             if self.best == row:
                 _write(self._out / "model.keras", _float32_copy(self._judge, self._config).save)
-            _write(self._out / "history.csv", lambda path: _write_history(self._history, path))
+            _write(self._out / "history.csv", lambda path: _write_history(self.history, path))
             _write(self._out / CHECKPOINT, lambda path: save_state(self._learner, path))
         except OSError as error:
             raise OSError(

@@ -21,6 +21,7 @@ keras = require_module("keras")
 from train import learner, training
 from train.batches import divide
 from train.config import RECIPES, TrainingConfig
+from train.progress import RunProgress
 
 pytestmark = pytest.mark.tensorflow
 
@@ -214,8 +215,8 @@ def test_the_command_trains_and_writes_its_files(tmp_path: Path) -> None:
     arguments = ("--data", str(data), "--out", str(out))
     result = run_command(*NARROW, *arguments, "--epochs", "2", "--tensorboard")
     assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
-    assert lines[0].endswith("images to validate on")
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("note: ")]  # eight images a class
+    assert re.fullmatch(r"\d+ images to learn from, \d+ to validate on", lines[0])
     assert re.fullmatch(
         r"epoch 1/2: loss [\d.]+, accuracy [\d.]+%; validation loss [\d.]+, accuracy [\d.]+%, the best yet", lines[1]
     )
@@ -234,6 +235,24 @@ def test_the_command_trains_and_writes_its_files(tmp_path: Path) -> None:
     again = run_command("resemotenet", *arguments, "--resume")
     assert again.returncode == 0, again.stderr
     assert "epoch 3" not in again.stdout
+
+
+def test_the_bar_shows_the_time_left_and_validation_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"epoch": 1.0, "loss": 1.5, "accuracy": 0.4, "val_loss": 1.25, "val_accuracy": 0.5123, "val_macro_f1": 0.25}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+        patch.setenv("COLUMNS", "120")
+        with RunProgress(epochs=3, steps_per_epoch=2, history=[row]) as progress:
+            progress.step({"loss": 1.25, "accuracy": 0.5})
+            time.sleep(0.05)
+            progress.step({"loss": 1.125, "accuracy": 0.5})
+            progress._bar.refresh()
+            progress.epoch_done({**row, "epoch": 2.0, "val_accuracy": 0.4}, is_best=False)
+            progress._bar.refresh()
+    output = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
+    assert "epoch 2/3 loss 1.12 accuracy 50.0% validation 51.2% (best 51.2%)" in output
+    assert re.search(r"epoch 3/3 validation 40.0% \(best 51.2%\) \S+\s+67 % 0:00:00 left 0:00:0\d", output)
+    assert "epoch 2/3: loss 1.5000, accuracy 40.0%; validation loss 1.2500, accuracy 40.00%\n" in output
 
 
 def test_tensorboard_gets_the_history(tmp_path: Path) -> None:
@@ -268,7 +287,7 @@ def test_other_backends_train_and_give_a_file_that_converts(tmp_path: Path, back
 def test_the_list_says_what_each_network_costs() -> None:
     result = run_command("--list")
     assert result.returncode == 0, result.stderr
-    assert "cnn             1.00       1.18 M         341.1 M      4.72 MB     1.21 MB" in result.stdout.splitlines()
+    assert "cnn            1.00       1.18 M         341.1 M      4.72 MB     1.21 MB" in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""A report says what the model does, beside what the paper reached, and how to repeat it."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.fer2013 import Fer2013
+from mien.metrics import measure
+from tests.conftest import make_data, require_module
+
+keras = require_module("keras")
+
+from train import training
+from train.batches import as_input, divide
+from train.config import RECIPES, TrainingConfig
+from train.report import write_report
+
+pytestmark = pytest.mark.tensorflow
+
+CONFIG = replace(RECIPES["strong"], model="resemotenet", width=0.06, epochs=2, batch_size=16, mixed_precision=True)
+
+
+@pytest.fixture(scope="module")
+def data() -> Fer2013:
+    made = make_data(per_class=20)
+    images = made.images.copy()
+    images[-5:] = images[:5]  # twins: test images that stand in Training
+    return Fer2013(images, made.labels, made.usages)
+
+
+@pytest.fixture(scope="module")
+def run(data: Fer2013, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    sides = divide(data, CONFIG)
+    model = training.train(sides, CONFIG, out, {"data_sha256": data.sha256})
+    line = write_report(model, data, sides, CONFIG, None)
+    assert line.startswith(f"{out / 'report.md'}: ")
+    return out
+
+
+def test_the_figures_are_those_of_the_model_that_was_kept(run: Path, data: Fer2013) -> None:
+    network = keras.saving.load_model(run / "model.keras")
+    probabilities = network.predict(as_input(data.test.images), verbose=0)
+    found = json.loads((run / "evaluation.json").read_text())
+    assert found["test"] == measure(data.test.labels, probabilities).to_dict()
+    assert found["test_without_twins"]["images"] == len(data.test) - 5
+    assert found["test_public"]["images"] + found["test_private"]["images"] == len(data.test)
+    best = max(training.read_history(run / "history.csv"), key=lambda row: row["val_accuracy"])
+    # The history's figures are the bfloat16 network's: on 28 images one may fall differently.
+    assert found["validation"]["accuracy"] == pytest.approx(best["val_accuracy"], abs=1.5 / 28)
+
+
+def test_the_report_puts_the_paper_beside_ours(run: Path) -> None:
+    report, found = (run / "report.md").read_text(), json.loads((run / "evaluation.json").read_text())
+    for name, accuracy, loss in (("training", "71.1%", ""), ("validation", "59.4%", ""), ("test", "61.9%", "1.0984")):
+        ours = found[name]
+        assert f"| {name} | {accuracy} | {loss} | {ours['accuracy']:.1%} | {ours['log_loss']:.4f} |" in report
+    assert report.startswith(f"# resemotenet at width 0.06, recipe strong: {found['test']['accuracy']:.1%} on 140 test")
+
+
+def test_the_command_in_the_report_repeats_the_run(run: Path) -> None:
+    from train.__main__ import SETTINGS, build_parser
+
+    (line,) = [line for line in (run / "report.md").read_text().splitlines() if line.startswith("    python -m train")]
+    arguments = vars(build_parser().parse_args(line.split()[3:]))
+    given = {name: value for name, value in arguments.items() if name in SETTINGS}
+    assert replace(RECIPES[given["recipe"]], **given) == CONFIG
+
+
+def test_every_picture_of_the_report_is_there_and_shows_something(run: Path) -> None:
+    names = re.findall(r"!\[[^\]]+\]\((\S+)\)", (run / "report.md").read_text())
+    assert len(names) == 7
+    for name in names:
+        picture = cv2.imread(str(run / name))
+        assert picture is not None, name
+        assert min(picture.shape[:2]) >= 300
+        assert picture.std() > 10
+
+
+def test_the_papers_own_settings_need_no_flags(tmp_path: Path) -> None:
+    from train.report import _command
+
+    assert _command(TrainingConfig(), None).strip() == "python -m train cnn --recipe paper --data PATH"
+
+
+def test_more_images_than_mistakes_are_no_problem(tmp_path: Path) -> None:
+    from train.figures import plot_mistakes
+
+    data = make_data(per_class=2)
+    probabilities = np.eye(7, dtype=np.float32)[data.labels]
+    plot_mistakes(data, probabilities, tmp_path / "mistakes.png")
+    assert cv2.imread(str(tmp_path / "mistakes.png")) is not None
