@@ -36,7 +36,7 @@ class LogitAdjustedCrossentropy(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each image, (N,)."""
-        adjusted = y_pred * self.shares
+        adjusted = ops.multiply(y_pred, self.shares)
         adjusted = adjusted / ops.sum(adjusted, axis=-1, keepdims=True)
         return keras.losses.categorical_crossentropy(y_true, adjusted, label_smoothing=self.label_smoothing)
 

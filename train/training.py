@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from mien.metrics import measure
 from train.batches import EpochBatches, Sides, as_input, class_shares, steps_per_epoch
@@ -66,16 +67,20 @@ def train(
     """
     if resume:
         _check_same_run(out, config, facts)
-    else:
-        _start_run(out, config, facts)
+    elif (out / "run.json").exists():
+        raise FileExistsError(f"{out} already holds a run: continue it with --resume or give another --out")
+    log_row = _tensorboard_logger(out / "tensorboard") if tensorboard else None
     run = _Run(sides, config, out, start)
+    if not resume:
+        out.mkdir(parents=True, exist_ok=True)
+        write_run(out, config, facts)
     with RunProgress(config.epochs, run.steps_per_epoch, run.history) as progress:
         for epoch in range(run.epochs_done, config.epochs):
             log = run.train_epoch(epoch, progress)
             row = run.keep_epoch(epoch, log)
             progress.epoch_done(row, is_best=row == run.best)
-            if tensorboard:
-                _log_to_tensorboard(row, out / "tensorboard")
+            if log_row:
+                log_row(row)
     return out / "model.keras"
 
 
@@ -85,13 +90,6 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return []
     with open(path, newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _start_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
-    if (out / "run.json").exists():
-        raise FileExistsError(f"{out} already holds a run: continue it with --resume or give another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_run(out, config, facts)
 
 
 def _check_same_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
@@ -145,8 +143,7 @@ class _Run:
                 verbose=0,
             ).history
         except FloatingPointError as error:
-            rescue = f"; {self._out / CHECKPOINT} holds epoch {epoch}, the last good one" if epoch else ""
-            raise FloatingPointError(f"{error}: start anew with a lower --learning-rate{rescue}") from None
+            raise self._broken(str(error), epoch) from None
         self._learner.optimizer.use_ema = config.ema > 0
         return {name: values[-1] for name, values in log.items()}
 
@@ -157,6 +154,8 @@ class _Run:
             self._learner.optimizer.finalize_variable_values(self._judge.trainable_variables)  # sets the averaged ones
             measure_batch_statistics(self._judge, as_input(self._sides.training.images[:STATISTICS_IMAGES]))
         probabilities = self._judge.predict(self._validation_images, batch_size=256, verbose=0)
+        if not np.isfinite(probabilities).all():
+            raise self._broken(f"the network's answers became nan in epoch {epoch + 1}", epoch)
         judged = measure(self._sides.validation.labels, probabilities)
         row = {"epoch": epoch + 1.0, "loss": log["loss"], "accuracy": log["accuracy"]}
         row |= {"val_loss": judged.log_loss, "val_accuracy": judged.accuracy, "val_macro_f1": judged.macro_f1}
@@ -174,6 +173,10 @@ class _Run:
                 f"make room and --resume, which goes on after epoch {epoch}"
             ) from error
         return row
+
+    def _broken(self, what: str, epoch: int) -> FloatingPointError:
+        rescue = f"; {self._out / CHECKPOINT} holds epoch {epoch}, the last good one" if epoch else ""
+        return FloatingPointError(f"{what}: start anew with a lower --learning-rate{rescue}")
 
     def _restore(self, size: int) -> None:
         """Build the learner for images of a size, with the checkpoint's state if there is one."""
@@ -222,11 +225,15 @@ def _write_history(history: list[dict[str, float]], path: Path) -> None:
             writer.writerow({**{name: f"{value:.5f}" for name, value in row.items()}, "epoch": int(row["epoch"])})
 
 
-def _log_to_tensorboard(row: dict[str, float], folder: Path) -> None:
+def _tensorboard_logger(folder: Path) -> Callable[[dict[str, float]], None]:
+    """Return what writes a row of the history into TensorBoard's log."""
     from tensorboard.summary import Writer
 
-    writer = Writer(str(folder))
-    for name in HISTORY_COLUMNS[1:]:
-        side = "validation" if name.startswith("val_") else "training"
-        writer.add_scalar(f"{name.removeprefix('val_')}/{side}", row[name], int(row["epoch"]))
-    writer.close()
+    def log_row(row: dict[str, float]) -> None:
+        writer = Writer(str(folder))
+        for name in HISTORY_COLUMNS[1:]:
+            side = "validation" if name.startswith("val_") else "training"
+            writer.add_scalar(f"{name.removeprefix('val_')}/{side}", row[name], int(row["epoch"]))
+        writer.close()
+
+    return log_row

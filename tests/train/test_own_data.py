@@ -138,3 +138,4 @@ def test_a_start_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         r"error: .*cnn.keras holds cnn with 1,182,151 parameters, which does not fit resemotenet with",
         result.stderr.splitlines()[-1],
     )
+    assert not (tmp_path / "run").exists()

@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY, make_data, require_module, write_csv
 keras = require_module("keras")
 
 from train import learner, training
-from train.batches import divide
+from train.batches import EpochBatches, divide
 from train.config import RECIPES, TrainingConfig
 from train.progress import RunProgress
 
@@ -148,6 +148,16 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
+def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of an epoch can break the weights, and the loss of no step shows it."""
+    monkeypatch.setattr(EpochBatches, "__len__", lambda self: 1)
+    config = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e38, optimizer="sgd")
+    with pytest.raises(FloatingPointError, match="the network's answers became nan in epoch 1"):
+        train(make_data(), config, tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"run.json"}
+
+
+@pytest.mark.usefixtures("tiny")
 def test_the_last_good_checkpoint_survives_a_loss_that_is_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +268,7 @@ def test_the_bar_shows_the_time_left_and_validation_accuracy(capsys: pytest.Capt
 def test_tensorboard_gets_the_history(tmp_path: Path) -> None:
     events = require_module("tensorboard.backend.event_processing.event_accumulator")
     row = {"epoch": 3.0, "loss": 1.5, "accuracy": 0.4, "val_loss": 1.25, "val_accuracy": 0.5, "val_macro_f1": 0.25}
-    training._log_to_tensorboard(row, tmp_path)
+    training._tensorboard_logger(tmp_path)(row)
     log = events.EventAccumulator(str(tmp_path), size_guidance={events.TENSORS: 0})
     log.Reload()
     assert "accuracy/validation" in log.Tags()["tensors"]
