@@ -22,13 +22,25 @@ class Evaluation:
     Attributes:
         parts: by name: "training", "validation", and those of `Fer2013.test_parts`; without test
             images the latter are absent.
-        judged: the images of the last part but those: test, or else validation.
+        judged_name: the part that counts: "test", or else "validation".
+        judged: its images.
         probabilities: (len(judged), 7) what the model says of them.
     """
 
     parts: dict[str, Metrics]
+    judged_name: str
     judged: Fer2013
     probabilities: Probabilities
+
+    @property
+    def metrics(self) -> Metrics:
+        """The figures of the part that counts."""
+        return self.parts[self.judged_name]
+
+    @property
+    def result(self) -> str:
+        """The figure that counts, in words."""
+        return f"{self.metrics.accuracy:.1%} on {self.metrics.images:,} {self.judged_name} images"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures for a JSON file."""
@@ -39,15 +51,15 @@ def evaluate(model: Path, data: Fer2013, sides: Sides) -> Evaluation:
     """Measure a `.keras` model; the images are seen as they are, without augmentation or dropout."""
     network = keras.saving.load_model(model, compile=False)
     parts = {}
-    judged, probabilities = sides.training, predict(network, sides.training)
-    parts["training"] = measure(judged.labels, probabilities)
-    judged, probabilities = sides.validation, predict(network, sides.validation)
-    parts["validation"] = measure(judged.labels, probabilities)
-    if len(data.test):
-        judged, probabilities = data.test, predict(network, data.test)
-        for name, is_in in data.test_parts().items():
-            parts[name] = measure(judged.labels[is_in], probabilities[is_in])
-    return Evaluation(parts, judged, probabilities)
+    for name, side in (("training", sides.training), ("validation", sides.validation)):
+        probabilities = predict(network, side)
+        parts[name] = measure(side.labels, probabilities)
+    if not len(test := data.test):
+        return Evaluation(parts, "validation", sides.validation, probabilities)
+    probabilities = predict(network, test)
+    for name, is_in in data.test_parts().items():
+        parts[name] = measure(test.labels[is_in], probabilities[is_in])
+    return Evaluation(parts, "test", test, probabilities)
 
 
 def predict(network: keras.Model, data: Fer2013) -> Probabilities:

@@ -139,7 +139,7 @@ def _figure(path: Path, rows: int | None = None, columns: int = 1, **options: An
     grid = {"squeeze": False} if rows else {}
     figure, axes = pyplot.subplots(rows or 1, columns, layout="constrained", **grid, **options)
     yield figure, axes
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, pil_kwargs={"optimize": True})
     pyplot.close(figure)
 
 
@@ -147,7 +147,7 @@ def _show(axis: Any, image: Any) -> None:
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     if image is not None:
-        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
 
 def _percent() -> Any:

@@ -46,16 +46,13 @@ def write_report(model: Path, data: Fer2013, sides: Sides, config: TrainingConfi
     evaluation = evaluate(model, data, sides)
     content = {**evaluation.to_dict(), "images": {"training": len(sides.training), "validation": len(sides.validation)}}
     (out / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    is_fer2013 = "test" in evaluation.parts
-    judged_name = "test" if is_fer2013 else "validation"
-    judged = evaluation.parts[judged_name]
-    _draw(out, data, sides, config, evaluation, history, judged, judged_name)
+    is_fer2013 = evaluation.judged_name == "test"
+    _draw(out, data, sides, config, evaluation, history)
 
     name = f"{config.model}{'' if config.width == 1 else f' at width {config.width}'}, recipe {config.recipe}"
     best = max(history, key=lambda row: row["val_accuracy"])
-    result = f"{judged.accuracy:.1%} on {judged.images:,} {judged_name} images"
     text = [
-        f"# {name}: {result}",
+        f"# {name}: {evaluation.result}",
         _command(config, start),
         f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation accuracy. "
         + ("The test images were looked at once, after that choice." if is_fer2013 else "There are no test images."),
@@ -64,7 +61,12 @@ def write_report(model: Path, data: Fer2013, sides: Sides, config: TrainingConfi
         text += ["## Against the paper", _paper_table(evaluation, paper)]
     if start is not None:
         text += ["## What training changed", _start_table(start, sides, evaluation.parts["validation"])]
-    text += ["## Figures of merit", _parts_table(evaluation), _class_table(judged), _notes(evaluation, is_fer2013)]
+    text += [
+        "## Figures of merit",
+        _parts_table(evaluation),
+        _class_table(evaluation.metrics),
+        _notes(evaluation, is_fer2013),
+    ]
     text += ["## How it went", "![Accuracy and loss over the epochs](history.png)"]
     text += ["## What it confuses", "![Confusion matrix](confusion.png)", "![Recall and precision](recall.png)"]
     text += ["![The most confident mistakes](mistakes.png)"]
@@ -72,7 +74,8 @@ def write_report(model: Path, data: Fer2013, sides: Sides, config: TrainingConfi
     text += ["![Random views](augmentation.png)"]
     text += ["## Settings", _settings(config), _machine()]
     (out / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
-    return f"{out / 'report.md'}: {result}; validation {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}"
+    chosen = f"validation {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}"
+    return f"{out / 'report.md'}: {evaluation.result}; {chosen}"
 
 
 def _draw(
@@ -82,18 +85,17 @@ def _draw(
     config: TrainingConfig,
     evaluation: Evaluation,
     history: list[dict[str, float]],
-    judged: Metrics,
-    judged_name: str,
 ) -> None:
-    title = f"{config.model}, recipe {config.recipe}: {judged.accuracy:.1%} on {judged.images:,} {judged_name} images"
+    title = f"{config.model}, recipe {config.recipe}"
+    judged_title = f"{title}: {evaluation.result}"
     parts = {"training": sides.training, "validation": sides.validation, "test": data.test}
     figures.plot_samples(sides.training, out / "samples.png")
     images = sides.training.images[:4]
     figures.plot_views(images, _views(images, config), out / "augmentation.png")
     figures.plot_classes({name: part for name, part in parts.items() if len(part)}, out / "classes.png")
-    figures.plot_history(history, f"{config.model}, recipe {config.recipe}", out / "history.png")
-    figures.plot_confusion(judged, title, out / "confusion.png")
-    figures.plot_recall(judged, title, out / "recall.png")
+    figures.plot_history(history, title, out / "history.png")
+    figures.plot_confusion(evaluation.metrics, judged_title, out / "confusion.png")
+    figures.plot_recall(evaluation.metrics, judged_title, out / "recall.png")
     figures.plot_mistakes(evaluation.judged, evaluation.probabilities, out / "mistakes.png")
 
 
