@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.native_log import quiet_native_log
-from train.config import CHOICES, RECIPES, TrainingConfig, config_of, read_run
+from train.config import CHOICES, RECIPES, TrainingConfig, check_run, config_of, read_run
 from train.models import MODELS
 
 DESCRIPTION = """Train a model on FER2013, or fine-tune a published one on your own images, and write
@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except ModuleNotFoundError as error:
         print(
-            f"error: {error.name} is not installed: script/setup train brings all that training needs", file=sys.stderr
+            f"error: {error.name} is not installed: script/setup train brings all that training on TensorFlow needs",
+            file=sys.stderr,
         )
         return 1
     except (OSError, ValueError, FloatingPointError) as error:
@@ -95,9 +96,8 @@ def _train(options: dict[str, Any]) -> int:
     config = replace(config, **{name: options[name] for name in SETTINGS if name in options})
     start = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
     facts = _hashes(start=start, votes=options["fer_plus_votes"])
+    check_run(out, config, facts, options["resume"])
     data = load_data(options["data"])
-    for sentence in scarce_classes(data):
-        print(f"note: {sentence}")
 
     with quiet_native_log():
         import keras
@@ -110,6 +110,8 @@ def _train(options: dict[str, Any]) -> int:
         keras.ops.zeros(1)  # makes TensorFlow look for a GPU, and say so, now
     votes = read_votes(options["fer_plus_votes"], data) if options["fer_plus_votes"] else None
     sides = divide(data, config, votes)
+    for sentence in scarce_classes(sides.training):
+        print(f"note: {sentence}")
     print(f"{len(sides.training):,} images to learn from, {len(sides.validation):,} to validate on")
     if start:
         print(f"starting from {start}")
@@ -127,11 +129,14 @@ def _published(config: TrainingConfig) -> Path:
     return path
 
 
-def _hashes(**files: Path | None) -> dict[str, str]:
-    given = {name: path for name, path in files.items() if path is not None}
-    if missing := [path for path in given.values() if not path.is_file()]:
+def _hashes(**files: Path | None) -> dict[str, str | None]:
+    """Return the files' hashes for `run.json`, None for a file that was not given."""
+    if missing := [path for path in files.values() if path and not path.is_file()]:
         raise FileNotFoundError(f"no file at {missing[0]}")
-    return {f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest() for name, path in given.items()}
+    return {
+        f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+        for name, path in files.items()
+    }
 
 
 if __name__ == "__main__":

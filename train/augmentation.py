@@ -13,12 +13,13 @@ def build_augmentation(config: TrainingConfig, size: int) -> list[keras.layers.L
     """Return the layers that turn (N, 48, 48, 1) images into random views of (N, size, size, 1).
 
     Each draws from a stream of its own, and only those are there that a setting asks for. All of
-    them compute in float32: bfloat16 would round the gray levels.
+    them compute in float32: bfloat16 has too few digits for pixel coordinates.
     """
     seed, value_range = config.seed, (0, 255)
     chosen = [RandomAffine(config.rotation_degrees, config.zoom, config.shift, size=size, seed=seed, dtype="float32")]
     if config.contrast:
-        chosen += [layers.RandomContrast(config.contrast, value_range, seed=seed, dtype="float32")]
+        both_ways = (config.contrast, config.contrast)  # a single number would only raise it
+        chosen += [layers.RandomContrast(both_ways, value_range, seed=seed, dtype="float32")]
     if config.brightness:
         chosen += [layers.RandomBrightness(config.brightness, value_range, seed=seed, dtype="float32")]
     if config.erasing:

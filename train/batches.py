@@ -38,7 +38,8 @@ def divide(data: Fer2013, config: TrainingConfig, votes: Votes | None = None) ->
         votes: (len(data), 7) votes of FER+, which only images to learn from are touched by.
 
     Raises:
-        ValueError: the settings want votes and there are none, or the other way round.
+        ValueError: the settings want votes and there are none, or the other way round; or fewer than
+            two classes are left to learn from.
     """
     if (config.fer_plus == "none") != (votes is None):
         raise ValueError(
@@ -48,6 +49,9 @@ def divide(data: Fer2013, config: TrainingConfig, votes: Votes | None = None) ->
     if votes is not None and config.fer_plus == "filter":
         rows = rows[is_confirmed(data.labels[rows], votes[rows])]
     training = data.rows(rows)
+    if len(classes := np.unique(training.labels)) < 2:
+        found = f"of one class only, {EMOTIONS[classes[0]]}" if len(classes) else "no images at all"
+        raise ValueError(f"the images to learn from are {found}: a network needs two classes or more")
     targets = one_hot(training.labels)
     if votes is not None and config.fer_plus == "soft":
         targets = mix_votes(targets, votes[rows])
@@ -131,8 +135,10 @@ class EpochBatches(keras.utils.PyDataset):
             other = rng.permutation(len(rows))
             share = rng.beta(self._mixup, self._mixup, len(rows)).astype(np.float32)
             images = share[:, None, None, None] * images + (1 - share)[:, None, None, None] * images[other]
-            targets = share[:, None] * targets + (1 - share)[:, None] * targets[other]
-            weights = share * weights + (1 - share) * weights[other]
+            # Each label keeps the weight of its own class.
+            targets = (share * weights)[:, None] * targets + ((1 - share) * weights[other])[:, None] * targets[other]
+            weights = targets.sum(axis=1)
+            targets = targets / weights[:, None]
         return images, targets, weights
 
 

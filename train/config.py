@@ -1,11 +1,17 @@
-"""One run's settings, checked when they are made, and the two recipes that name good ones."""
+"""One run's settings, checked when they are made, and the recipes that name good ones."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from train.models import MODELS
+
+CHECKPOINT = "checkpoint.npz"
+RUN_FILES = ("run.json", CHECKPOINT)
+HASHED = {"data_sha256": "file or folder in --data", "start_sha256": "--start", "votes_sha256": "--fer-plus-votes"}
+"""What a run depends on besides its settings: the key in `run.json`, and where it was given."""
 
 CHOICES = {
     "model": MODELS,
@@ -69,9 +75,14 @@ class TrainingConfig:
         for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be 0 or more and below 1")
+        for item in fields(self):
+            if isinstance(value := getattr(self, item.name), float) and not math.isfinite(value):
+                raise ValueError(f"{item.name.replace('_', ' ')} {value} must be a finite number")
         for name in ("mixup", "dropout", "weight_decay", "imbalance_power", "rotation_degrees"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be 0 or more")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed {self.seed} must be 0 or more and below 2**32")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"validation share {self.validation_share} must lie between 0 and 1")
 
@@ -85,10 +96,12 @@ RECIPES = {
     # The paper: Adam at a constant 0.001, batches of 64, 50 epochs; rotation, zoom, shift and flip;
     # no weights for rare classes, nothing averaged.
     "paper": TrainingConfig(),
-    # What is known to help a fixed network on FER2013 (docs/experiments.md measures each):
+    # What good results on FER2013 have in common, for a fixed network:
     "strong": TrainingConfig(
         recipe="strong",
         epochs=60,
+        batch_size=128,
+        learning_rate=0.0015,
         schedule="cosine",  # ends in a minimum instead of jumping around it
         warmup_share=0.05,
         rotation_degrees=15.0,
@@ -99,13 +112,18 @@ RECIPES = {
         dropout=0.0,  # with that much augmentation a small network rather underfits
         weight_decay=0.05,
         label_smoothing=0.1,
-        ema=0.999,
+        ema=0.998,
         imbalance="logit-adjustment",
         imbalance_power=0.5,
     ),
     # A published model on someone's own images: small steps, so that little is forgotten.
     "fine-tune": TrainingConfig(
-        recipe="fine-tune", epochs=15, learning_rate=0.0002, schedule="cosine", imbalance="class-weights"
+        recipe="fine-tune",
+        epochs=15,
+        learning_rate=0.0002,
+        schedule="cosine",
+        imbalance="class-weights",
+        imbalance_power=0.5,  # own collections can be so uneven that a lone image would outweigh a class
     ),
 }
 
@@ -121,9 +139,11 @@ def read_run(out: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{out} holds no run: there is nothing to resume, start without --resume")
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+        run: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        config_of(run)
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or start anew in another --out") from error
+    return run
 
 
 def write_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
@@ -135,3 +155,28 @@ def write_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
 def config_of(run: dict[str, Any]) -> TrainingConfig:
     """Return the settings in what `read_run` returned; a setting that it lacks has its default."""
     return TrainingConfig(**{item.name: run[item.name] for item in fields(TrainingConfig) if item.name in run})
+
+
+def check_run(out: Path, config: TrainingConfig, facts: dict[str, Any], resume: bool) -> None:
+    """Refuse to overwrite a run, or to go on with other settings or other data than it was started with.
+
+    Raises:
+        FileExistsError: `out` holds a run and `resume` is false.
+        FileNotFoundError: `resume` is true and `out` holds no run.
+        ValueError: `resume` is true and something differs.
+    """
+    if not resume:
+        if found := [name for name in RUN_FILES if (out / name).exists()]:
+            raise FileExistsError(
+                f"{out} already holds a run ({found[0]}): continue it with --resume or give another --out"
+            )
+        return
+    before = read_run(out)
+    if changed := config.differences(config_of(before)):
+        raise ValueError(f"{out} was started with other settings ({'; '.join(changed)}): give the same ones")
+    for name, value in facts.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"{out} was started with another {HASHED[name]} (its hash was {before.get(name)}, now {value}): "
+                "give the same one"
+            )

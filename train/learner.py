@@ -73,7 +73,8 @@ def build_learner(
     if config.imbalance == "logit-adjustment":
         loss = LogitAdjustedCrossentropy(shares**config.imbalance_power, config.label_smoothing)
     # On a CPU, XLA makes TensorFlow's training several times slower.
-    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    is_slow_with_xla = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
+    jit = False if is_slow_with_xla else "auto"
     learner.compile(_build_optimizer(config, steps), loss=loss, metrics=["accuracy"], jit_compile=jit)
     learner.optimizer.build(learner.trainable_variables)
     return learner, network
@@ -103,10 +104,11 @@ def measure_batch_statistics(network: keras.Model, images: npt.NDArray[np.float3
     """
     normalizations = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in normalizations]
-    for number, start in enumerate(range(0, len(images), batch_size)):
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
         for layer in normalizations:
-            layer.momentum = number / (number + 1)  # makes the moving mean a plain mean
-        network(images[start : start + batch_size], training=True)
+            layer.momentum = start / (start + len(batch))  # makes the moving mean a plain mean over the images
+        network(batch, training=True)
     for layer, momentum in zip(normalizations, momenta, strict=True):
         layer.momentum = momentum
 
@@ -143,13 +145,14 @@ def _state(learner: keras.Model) -> list[Any]:
 def _build_optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
-        warmup = round(config.warmup_share * steps)
+        warmup = min(round(config.warmup_share * steps), steps - 1)
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else rate, steps - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup
         )
     options: dict[str, Any] = {"weight_decay": config.weight_decay or None}
     if config.ema:
-        options |= {"use_ema": True, "ema_momentum": config.ema}
+        # In a short run a long average would still remember the random weights of the start.
+        options |= {"use_ema": True, "ema_momentum": min(config.ema, max(0.0, 1 - 10 / steps))}
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
     else:

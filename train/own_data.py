@@ -25,17 +25,19 @@ def load_data(path: str | Path) -> Fer2013:
         ValueError: it is none of these, or something in it is damaged.
     """
     path = Path(path)
-    data = load_own_images(path) if is_own_folder(path) else load_fer2013(path)
-    if len(classes := np.unique(data.training.labels)) < 2:
+    if is_own_folder(path):
+        return load_own_images(path)
+    if path.is_dir() and not {"train", "test"} & _folders_in(path):
         raise ValueError(
-            f"{path} has training images of one class only, {EMOTIONS[classes[0]]}: a network needs two or more"
+            f"{path} holds neither train/ and test/, as FER2013 does, nor folders named like the emotions: "
+            f"{', '.join(EMOTIONS)}"
         )
-    return data
+    return load_fer2013(path)
 
 
 def is_own_folder(path: Path) -> bool:
     """Return whether a path is a folder with own images, rather than FER2013."""
-    folders = {folder.name.lower() for folder in path.iterdir() if folder.is_dir()} if path.is_dir() else set()
+    folders = _folders_in(path) if path.is_dir() else set()
     return bool(folders & set(EMOTIONS)) and not folders & {"train", "test"}
 
 
@@ -72,12 +74,18 @@ def load_own_images(root: Path) -> Fer2013:
 
 
 def scarce_classes(data: Fer2013) -> list[str]:
-    """Return one sentence for each class of Training that is missing or nearly empty."""
-    counts = np.bincount(data.training.labels, minlength=len(EMOTIONS))
+    """Return one sentence for each class that is missing or nearly empty in the images to learn from."""
+    counts = np.bincount(data.labels, minlength=len(EMOTIONS))
     sentences = []
     for name, count in zip(EMOTIONS, counts, strict=True):
         if count == 0:
-            sentences.append(f"{name} has no image: the network will unlearn it")
+            sentences.append(f"{name} has no image to learn from: the network will not know it")
         elif count < FEW_IMAGES:
-            sentences.append(f"{name} has only {count} image{'s' if count > 1 else ''}: expect little of it")
+            sentences.append(
+                f"{name} has only {count} image{'s' if count > 1 else ''} to learn from: expect little of it"
+            )
     return sentences
+
+
+def _folders_in(path: Path) -> set[str]:
+    return {folder.name.lower() for folder in path.iterdir() if folder.is_dir()}

@@ -3,7 +3,7 @@
 import json
 import platform
 from dataclasses import asdict, fields
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 
 import keras
@@ -119,7 +119,7 @@ def _command(config: TrainingConfig, start: Path | None) -> str:
     if config.fer_plus != "none":
         parts.append("--fer-plus-votes fer2013new.csv")
     if start is not None:
-        parts.append(f"--start {start.name}")
+        parts.append(f"--start {start}")
     return f"    {' '.join(parts)}"
 
 
@@ -182,11 +182,8 @@ def _settings(config: TrainingConfig) -> str:
 
 
 def _machine() -> str:
+    backend = keras.backend.backend()
     return (
-        f"Keras {keras.__version__} on {keras.backend.backend()} {_backend_version()}, "
+        f"Keras {keras.__version__} on {backend} {import_module(backend).__version__}, "
         f"Python {platform.python_version()}, {platform.machine()}."
     )
-
-
-def _backend_version() -> str:
-    return version(keras.backend.backend())

@@ -1,7 +1,7 @@
 """How fast training is, against the way of the tutorials: `python -m train.speed cnn`.
 
 The naive way is Keras' old `ImageDataGenerator`, which turns and shifts one image after the other
-in SciPy while the network waits, and `fit` in float32. Images are random, the batches full.
+in SciPy, and `fit` in float32. Images are random, the batches full.
 """
 
 import argparse
@@ -36,18 +36,19 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
+        if arguments.steps < 1 or arguments.rounds < 1:
+            raise ValueError(f"steps {arguments.steps} and rounds {arguments.rounds} must be 1 or more")
         with quiet_native_log():
             import keras
 
             keras.ops.zeros(1)
         paper = replace(RECIPES["paper"], model=arguments.model, width=arguments.width)
+        strong = replace(RECIPES["strong"], model=paper.model, width=paper.width, batch_size=paper.batch_size)
         ways = {
             "ImageDataGenerator and fit": _naive_way(paper),
             "paper": _our_way(paper),
             "paper, mixed precision": _our_way(replace(paper, mixed_precision=True)),
-            "strong, mixed precision": _our_way(
-                replace(RECIPES["strong"], model=paper.model, width=paper.width, mixed_precision=True)
-            ),
+            "strong, mixed precision": _our_way(replace(strong, mixed_precision=True)),
         }
         images = measure(ways, arguments.steps, arguments.rounds)
     except KeyboardInterrupt:
@@ -71,7 +72,7 @@ def measure(ways: dict[str, Callable[[int], None]], steps: int, rounds: int) -> 
             start = time.perf_counter()
             way(steps)
             times[name].append(time.perf_counter() - start)
-    return {name: steps * TrainingConfig().batch_size / float(np.median(seconds)) for name, seconds in times.items()}
+    return {name: steps * RECIPES["paper"].batch_size / float(np.median(seconds)) for name, seconds in times.items()}
 
 
 def _our_way(config: TrainingConfig) -> Callable[[int], None]:

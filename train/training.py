@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.metrics import measure
 from train.batches import EpochBatches, Sides, as_input, class_shares, steps_per_epoch
-from train.config import TrainingConfig, config_of, read_run, write_run
+from train.config import CHECKPOINT, TrainingConfig, check_run, write_run
 from train.learner import (
     FULL_SIZE,
     build_learner,
@@ -26,8 +26,6 @@ from train.models import build
 from train.progress import RunProgress, WatchBatches
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1")
-CHECKPOINT = "checkpoint.npz"
-
 STATISTICS_IMAGES = 2048
 """Training images from which batch normalization takes its statistics anew for averaged weights."""
 
@@ -65,15 +63,15 @@ def train(
         FloatingPointError: the loss became NaN or infinite.
         ValueError: `resume` is true and the run in `out` had other settings or other data.
     """
-    if resume:
-        _check_same_run(out, config, facts)
-    elif (out / "run.json").exists():
-        raise FileExistsError(f"{out} already holds a run: continue it with --resume or give another --out")
+    check_run(out, config, facts, resume)
     log_row = _tensorboard_logger(out / "tensorboard") if tensorboard else None
     run = _Run(sides, config, out, start)
     if not resume:
         out.mkdir(parents=True, exist_ok=True)
         write_run(out, config, facts)
+    if log_row:
+        for row in run.history:
+            log_row(row)  # once more: a kill may have come between an epoch and its entry
     with RunProgress(config.epochs, run.steps_per_epoch, run.history) as progress:
         for epoch in range(run.epochs_done, config.epochs):
             log = run.train_epoch(epoch, progress)
@@ -92,18 +90,6 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _check_same_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
-    before = read_run(out)
-    if changed := config.differences(config_of(before)):
-        raise ValueError(f"{out} was started with other settings ({'; '.join(changed)}): give the same ones")
-    for name, value in facts.items():
-        if before.get(name) != value:
-            raise ValueError(
-                f"{out} was started with other data ({name} was {before.get(name)}, now {value}): "
-                "give the same file or folder"
-            )
-
-
 class _Run:
     """A run in hand: the learner, what judges it, and the files that both can be restored from."""
 
@@ -112,8 +98,16 @@ class _Run:
         self.steps_per_epoch = steps_per_epoch(len(sides.training), config.batch_size)
         self.history = read_history(out / "history.csv")
         self._validation_images = as_input(sides.validation.images)
+        # Drawn, because folders are read class by class.
+        rows = np.random.default_rng(config.seed).permutation(len(sides.training))[:STATISTICS_IMAGES]
+        self._statistics_images = as_input(sides.training.images[rows])
         self._judge = build_network(config, dropout=0.0)  # batch statistics are measured without dropout
         self._restore(image_size(config, len(self.history)))
+        if len(self.history) > self.epochs_done + 1:
+            raise ValueError(
+                f"{out / CHECKPOINT} holds {self.epochs_done} epochs, history.csv has {len(self.history)}: "
+                "restore the checkpoint, or start anew in another --out"
+            )
         # A kill between the two writes leaves the history one epoch ahead of the checkpoint.
         self.history = self.history[: self.epochs_done]
 
@@ -152,7 +146,9 @@ class _Run:
         self._judge.set_weights(self._network.get_weights())
         if self._config.ema:
             self._learner.optimizer.finalize_variable_values(self._judge.trainable_variables)  # sets the averaged ones
-            measure_batch_statistics(self._judge, as_input(self._sides.training.images[:STATISTICS_IMAGES]))
+            # As a copy: JAX would share the arrays, and `predict` gives its own away.
+            self._judge.set_weights([np.array(weight) for weight in self._judge.get_weights()])
+            measure_batch_statistics(self._judge, self._statistics_images)
         probabilities = self._judge.predict(self._validation_images, batch_size=256, verbose=0)
         if not np.isfinite(probabilities).all():
             raise self._broken(f"the network's answers became nan in epoch {epoch + 1}", epoch)
@@ -175,8 +171,10 @@ class _Run:
         return row
 
     def _broken(self, what: str, epoch: int) -> FloatingPointError:
-        rescue = f"; {self._out / CHECKPOINT} holds epoch {epoch}, the last good one" if epoch else ""
-        return FloatingPointError(f"{what}: start anew with a lower --learning-rate{rescue}")
+        advice = "start anew with a lower --learning-rate"
+        if epoch:
+            advice += f", or from --start {self._out / 'model.keras'}; {self._out / CHECKPOINT} holds epoch {epoch}"
+        return FloatingPointError(f"{what}: {advice}")
 
     def _restore(self, size: int) -> None:
         """Build the learner for images of a size, with the checkpoint's state if there is one."""
@@ -212,6 +210,8 @@ def _write(path: Path, write: Callable[[Path], Any]) -> None:
     unfinished = path.with_name(f".unfinished-{path.name}")
     try:
         write(unfinished)
+        with open(unfinished, "rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without the content
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

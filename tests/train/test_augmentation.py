@@ -108,3 +108,12 @@ def test_the_stronger_views_change_tone_and_erase_rectangles() -> None:
 def test_the_papers_views_have_its_layer_alone() -> None:
     (layer,) = build_augmentation(RECIPES["paper"], 48)
     assert (layer.rotation_degrees, layer.zoom, layer.shift) == (10, 0.1, 0.1)
+
+
+def test_contrast_is_lowered_and_raised() -> None:
+    config = replace(RECIPES["paper"], rotation_degrees=0.0, zoom=0.0, shift=0.0, contrast=0.2)
+    images = np.tile(np.array([[100], [150]], np.float32), (200, 24, 48)).reshape(200, 48, 48, 1)
+    augment = keras.Sequential([keras.Input((48, 48, 1)), *build_augmentation(config, 48)])
+    spreads = keras.ops.convert_to_numpy(augment(images, training=True)).std(axis=(1, 2, 3)) / 25
+    assert 0.8 - 0.01 <= spreads.min() < 0.85
+    assert 1.15 < spreads.max() <= 1.2 + 0.01

@@ -111,3 +111,17 @@ def test_mixup_mixes_images_and_labels_alike() -> None:
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
     assert (targets.max(axis=1) < 0.99).any()
     np.testing.assert_allclose(images[:, 24, 24, 0], targets @ (np.arange(7) * 30), rtol=1e-4, atol=1e-3)
+
+
+def test_mixed_labels_keep_the_weights_of_their_classes() -> None:
+    config = replace(CONFIG, mixup=1.0, imbalance="class-weights")
+    sides = divide(make_rare(), config)
+    plain = EpochBatches(sides, replace(config, mixup=0.0), 0)
+    own_weights = np.zeros(7)
+    for index in range(len(plain)):
+        _, targets, weights = plain[index]
+        own_weights[targets.argmax(axis=1)] = weights
+    mixed = [EpochBatches(sides, config, 0)[index] for index in range(len(plain))]
+    for _, targets, weights in mixed:
+        shares = targets * weights[:, None] / own_weights  # of the two images in each label
+        np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-4)

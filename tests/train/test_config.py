@@ -1,8 +1,10 @@
 """The settings are checked when they are made, and the recipes say what they promise."""
 
+from pathlib import Path
+
 import pytest
 
-from train.config import RECIPES, TrainingConfig, config_of
+from train.config import RECIPES, TrainingConfig, config_of, read_run
 
 
 def test_the_defaults_are_the_papers_protocol() -> None:
@@ -41,6 +43,9 @@ def test_every_recipe_names_itself_and_keeps_a_fifth_for_validation() -> None:
         {"ema": 1.5},
         {"mixup": -0.5},
         {"dropout": -1.0},
+        {"imbalance_power": float("inf")},
+        {"seed": -1},
+        {"seed": 2**40},
     ],
 )
 def test_a_setting_out_of_range_is_refused(change: dict[str, object]) -> None:
@@ -55,3 +60,10 @@ def test_differences_name_both_values() -> None:
 
 def test_a_run_of_an_older_version_gets_defaults_for_what_it_lacks() -> None:
     assert config_of({"model": "cnn", "epochs": 24, "data_sha256": "..."}) == TrainingConfig(epochs=24)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '{"epochs": "many"}', '{"epochs": ', '{"model": "vgg"}'])
+def test_a_damaged_run_is_one_clear_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=r"run.json is damaged .* start anew in another --out"):
+        read_run(tmp_path)

@@ -63,6 +63,12 @@ def test_only_images_to_learn_from_are_touched(tmp_path: Path) -> None:
     np.testing.assert_array_equal(soft.training.images, plain.training.images)
 
 
+def test_a_filter_that_leaves_nothing_is_refused() -> None:
+    data = make_data()
+    with pytest.raises(ValueError, match="no images at all"):
+        divide(data, TrainingConfig(fer_plus="filter"), np.zeros((len(data), 7), np.float32))
+
+
 @pytest.mark.parametrize("votes", [None, np.zeros((84, 7), np.float32)])
 def test_votes_and_their_use_go_together(votes: np.ndarray | None) -> None:
     with pytest.raises(ValueError, match="go together"):

@@ -74,6 +74,14 @@ def test_weight_decay_leaves_biases_and_batch_normalization_alone() -> None:
     assert decayed == {"kernel"}
 
 
+def test_a_short_run_does_not_average_over_its_random_start() -> None:
+    momenta = [
+        build_learner(replace(TINY, ema=0.998), 48, steps, SHARES)[0].optimizer.ema_momentum
+        for steps in (5, 100, 100_000)
+    ]
+    assert momenta == [0, 0.9, 0.998]
+
+
 def test_small_images_come_first() -> None:
     config = replace(RECIPES["strong"], epochs=4, small_share=0.5)
     assert [image_size(config, epoch) for epoch in range(4)] == [32, 32, 48, 48]
@@ -84,7 +92,7 @@ def test_batch_statistics_become_those_of_the_images() -> None:
     images = np.random.default_rng(0).normal(100, 30, (600, 48, 48, 1)).astype(np.float32)
     normalization = keras.layers.BatchNormalization()
     network = keras.Sequential([keras.Input((48, 48, 1)), normalization])
-    measure_batch_statistics(network, images, batch_size=200)
+    measure_batch_statistics(network, images, batch_size=256)  # the last batch has 88 images
     assert float(normalization.moving_mean[0]) == pytest.approx(images.mean(), rel=1e-4)
     assert float(normalization.moving_variance[0]) == pytest.approx(images.var(), rel=1e-3)
     assert normalization.momentum == 0.99

@@ -35,7 +35,16 @@ def test_resemotenet_is_the_published_one() -> None:
     assert network.count_params() == 80_259_847
     stage = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D"]
     squeeze = ["GlobalAveragePooling2D", "Dense", "Dense", "Multiply"]
-    main = ["Conv2D", "BatchNormalization", "ReLU", "Conv2D", "Conv2D", "BatchNormalization", "BatchNormalization"]
+    main = [
+        "ZeroPadding2D",
+        "Conv2D",
+        "BatchNormalization",
+        "ReLU",
+        "Conv2D",
+        "Conv2D",
+        "BatchNormalization",
+        "BatchNormalization",
+    ]
     block = [*main, "Add", "ReLU"]
     head = ["GlobalAveragePooling2D", *["Dense", "Dropout"] * 3, "Dense"]
     assert sorted(kinds(network)) == sorted(["InputLayer", "Rescaling", *stage * 3, *squeeze, *block * 3, *head])

@@ -57,8 +57,8 @@ def test_a_missing_and_a_nearly_empty_class_are_named() -> None:
     keep = (data.labels != 2) & ~((data.labels == 1) & (np.cumsum(data.labels == 1) > 1))
     assert scarce_classes(data) == []
     assert scarce_classes(data.rows(keep)) == [
-        "disgust has only 1 image: expect little of it",
-        "fear has no image: the network will unlearn it",
+        "disgust has only 1 image to learn from: expect little of it",
+        "fear has no image to learn from: the network will not know it",
     ]
 
 
@@ -71,7 +71,11 @@ def test_fer2013_is_told_from_own_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("counts", "extra", "message"),
     [
-        ({"happy": 3}, None, "training images of one class only, happy: a network needs two or more"),
+        (
+            {"happiness": 3},
+            None,
+            "holds neither train/ and test/, as FER2013 does, nor folders named like the emotions",
+        ),
         ({"happy": 3, "joy": 3}, None, "joy is not named like an emotion: allowed are angry, disgust"),
         ({"happy": 0, "sad": 0}, None, "folders but no images"),
         ({"happy": 3, "sad": 3}, "sad/no.png", r"no.png cannot be read as an image: remove or replace it"),
@@ -85,11 +89,17 @@ def test_bad_folders_are_refused(tmp_path: Path, counts: dict[str, int], extra: 
         load_data(tmp_path)
 
 
-def test_fer2013_of_one_class_is_refused(tmp_path: Path) -> None:
+def test_images_of_one_class_are_refused(tmp_path: Path) -> None:
+    require_module("keras")
+    from train.batches import divide
+    from train.config import TrainingConfig
+
+    with pytest.raises(ValueError, match="of one class only, happy: a network needs two classes or more"):
+        divide(load_data(write_own(tmp_path / "own", {"happy": 30})), TrainingConfig())
     data = make_data()
     table = write_csv(data.rows((data.labels == 3) | (data.usages != 0)), tmp_path / "fer2013.csv")
-    with pytest.raises(ValueError, match="one class only, happy"):
-        load_data(table)
+    with pytest.raises(ValueError, match="of one class only, happy"):
+        divide(load_data(table), TrainingConfig())
 
 
 def write_bars(root: Path, data: Fer2013) -> Path:
@@ -116,7 +126,10 @@ def test_the_command_fine_tunes_a_published_model(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    note, start = lines.index("note: disgust has no image: the network will unlearn it"), f"starting from {PUBLISHED}"
+    note, start = (
+        lines.index("note: disgust has no image to learn from: the network will not know it"),
+        f"starting from {PUBLISHED}",
+    )
     assert note < lines.index(start) < next(i for i, line in enumerate(lines) if line.startswith("epoch 1/5"))
     report = (tmp_path / "run" / "report.md").read_text()
     accuracies = re.findall(r"\| (before|after) \| ([\d.]+)%", report)

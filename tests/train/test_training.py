@@ -19,8 +19,8 @@ from tests.conftest import REPOSITORY, make_data, require_module, write_csv
 keras = require_module("keras")
 
 from train import learner, training
-from train.batches import EpochBatches, divide
-from train.config import RECIPES, TrainingConfig
+from train.batches import EpochBatches, Sides, divide
+from train.config import CHECKPOINT, RECIPES, TrainingConfig
 from train.progress import RunProgress
 
 pytestmark = pytest.mark.tensorflow
@@ -47,6 +47,29 @@ def train(data: Fer2013, config: TrainingConfig, out: Path, resume: bool = False
     return training.train(divide(data, config), config, out, {"data_sha256": data.sha256}, resume)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_what_a_run_was_started_with_must_be_given_again(tmp_path: Path) -> None:
+    data, config = make_data(), TrainingConfig(epochs=1, batch_size=8)
+    start = train(data, config, tmp_path / "first")
+    sides, facts = divide(data, config), {"data_sha256": "...", "start_sha256": "abc"}
+    training.train(sides, config, tmp_path / "second", facts, start=start)
+    with pytest.raises(ValueError, match=r"another --start \(its hash was abc, now None\)"):
+        training.train(sides, config, tmp_path / "second", {**facts, "start_sha256": None}, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_run_whose_checkpoint_is_gone_is_not_restarted_silently(tmp_path: Path) -> None:
+    data, config = make_data(), TrainingConfig(epochs=2, batch_size=8)
+    train(data, config, tmp_path)
+    (tmp_path / CHECKPOINT).rename(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"checkpoint.npz holds 0 epochs, history.csv has 2: restore"):
+        train(data, config, tmp_path, resume=True)
+    (tmp_path / "gone").rename(tmp_path / CHECKPOINT)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(FileExistsError, match=r"already holds a run \(checkpoint.npz\)"):
+        train(data, config, tmp_path)
+
+
 def run_command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "train", *arguments]
     environment = {**os.environ, "COLUMNS": "200", **options.pop("env", {})}  # type: ignore[dict-item]
@@ -64,10 +87,27 @@ def test_a_network_learns_what_can_be_learnt(tmp_path: Path) -> None:
     test = make_data(per_class=30).test
     predictions = network.predict(test.images[..., np.newaxis].astype(np.float32), verbose=0).argmax(axis=1)
     assert (predictions == test.labels).mean() > 0.9
-    # What was kept is the epoch with the best validation accuracy, not the last one.
-    validation = divide(make_data(per_class=30), config).validation
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_best_epoch_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_data(per_class=30)
+    config = TrainingConfig(epochs=8, batch_size=16, learning_rate=0.01)
+    seed = learner.seed_random_streams
+
+    def spoil_the_last_epoch(model: object, number: int, epoch: int) -> None:
+        seed(model, number, epoch)
+        if epoch == 7:
+            model.optimizer.learning_rate = 10.0  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(training, "seed_random_streams", spoil_the_last_epoch)
+    network = keras.saving.load_model(train(data, config, tmp_path))
+    history = training.read_history(tmp_path / "history.csv")
+    best = max(row["val_accuracy"] for row in history)
+    assert history[-1]["val_accuracy"] < best - 0.1
+    validation = divide(data, config).validation
     found = network.predict(validation.images[..., np.newaxis].astype(np.float32), verbose=0).argmax(axis=1)
-    assert (found == validation.labels).mean() == pytest.approx(best["val_accuracy"], abs=1e-4)
+    assert (found == validation.labels).mean() == pytest.approx(best, abs=1e-4)
 
 
 CONFIGS = {
@@ -93,7 +133,7 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(
 
     def fail_once(path: Path, content: object) -> None:
         """Stop where it hurts most: the history has the epoch, the checkpoint not yet."""
-        if path.name == training.CHECKPOINT and len(training.read_history(path.with_name("history.csv"))) == epoch:
+        if path.name == CHECKPOINT and len(training.read_history(path.with_name("history.csv"))) == epoch:
             monkeypatch.setattr(training, "_write", write)
             raise KeyboardInterrupt
         write(path, content)  # type: ignore[arg-type]
@@ -109,9 +149,18 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(
         np.testing.assert_array_equal(found, expected)
 
 
+def measured_mean(sides: Sides, model: Path) -> np.ndarray:
+    """Return the mean over the images to learn from of what enters the batch normalization."""
+    network = keras.saving.load_model(model)
+    images = sides.training.images[..., np.newaxis].astype(np.float32)
+    for layer in network.layers[:2]:
+        images = layer(images)
+    return np.asarray(keras.ops.convert_to_numpy(images).mean(axis=(0, 1, 2)))
+
+
 @pytest.mark.usefixtures("tiny")
 def test_averaged_weights_are_what_is_judged_and_kept(tmp_path: Path) -> None:
-    data = make_data()
+    data = make_data(per_class=30)
     config = TrainingConfig(epochs=2, batch_size=8)
     averaged = TrainingConfig(epochs=2, batch_size=8, ema=0.9)
     kernels = []
@@ -119,6 +168,10 @@ def test_averaged_weights_are_what_is_judged_and_kept(tmp_path: Path) -> None:
         model = train(data, settings, tmp_path / str(settings.ema))
         kernels.append(keras.saving.load_model(model).get_weights()[0])
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-5
+    # The kept model's batch statistics are those of its own weights.
+    (mean,) = [weight for weight in keras.saving.load_model(model).weights if "moving_mean" in weight.path]
+    expected = measured_mean(divide(data, averaged), model)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(mean), expected, atol=1e-4)
     # Learning itself goes on with the plain weights: both runs learnt the same.
     histories = [training.read_history(tmp_path / name / "history.csv") for name in ("0.0", "0.9")]
     assert [row["loss"] for row in histories[0]] == [row["loss"] for row in histories[1]]
@@ -134,7 +187,7 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> 
         train(data, config, tmp_path)
     with pytest.raises(ValueError, match=r"batch_size was 8, now 9; ema was 0.0, now 0.5"):
         train(data, TrainingConfig(epochs=1, batch_size=9, ema=0.5), tmp_path, resume=True)
-    with pytest.raises(ValueError, match="other data"):
+    with pytest.raises(ValueError, match=r"another file or folder in --data \(its hash was"):
         train(make_data(seed=1), config, tmp_path, resume=True)
 
 
@@ -142,7 +195,7 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     data = make_data()
     config = TrainingConfig(epochs=3, batch_size=8, learning_rate=1e30, optimizer="sgd")
-    with pytest.raises(FloatingPointError, match=r"the loss became \S+ in epoch 1, batch \d+: .*lower --learning-rate"):
+    with pytest.raises(FloatingPointError, match=r"became \S+ in epoch 1, batch \d+: .*lower --learning-rate$"):
         train(data, config, tmp_path)
     assert not (tmp_path / "model.keras").exists()
 
@@ -171,7 +224,7 @@ def test_the_last_good_checkpoint_survives_a_loss_that_is_no_number(
             kernel.assign(kernel * np.nan)
 
     monkeypatch.setattr(training, "seed_random_streams", break_second_epoch)
-    with pytest.raises(FloatingPointError, match=r"in epoch 2, batch 1: .*checkpoint.npz holds epoch 1"):
+    with pytest.raises(FloatingPointError, match=r"epoch 2, batch 1: .* --start .*model.keras; .*npz holds epoch 1"):
         train(data, config, tmp_path)
     monkeypatch.setattr(training, "seed_random_streams", seed)
     train(data, config, tmp_path, resume=True)
@@ -189,7 +242,9 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_history(tmp_path: Path) -
         deadline = time.monotonic() + 120
         while not (broken / "history.csv").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(np.random.default_rng().uniform(0, 1))  # anywhere: while training, judging or writing
+        delay_s = np.random.default_rng().uniform(0, 1)  # anywhere: while training, judging or writing
+        print(f"killed {delay_s:.4f} s after the first epoch")  # shown if the test fails
+        time.sleep(delay_s)
         process.send_signal(signal.SIGKILL)
     resumed = run_command(*arguments[:1], "--data", str(data), "--out", str(broken), "--resume")
     assert resumed.returncode == 0, resumed.stderr
@@ -234,7 +289,7 @@ def test_the_command_trains_and_writes_its_files(tmp_path: Path) -> None:
     written = {file.name for file in out.iterdir()}
     figures = {"samples", "augmentation", "classes", "history", "confusion", "recall", "mistakes"}
     assert written == {f"{name}.png" for name in figures} | {
-        "run.json", "model.keras", training.CHECKPOINT, "history.csv", "report.md", "evaluation.json", "tensorboard"
+        "run.json", "model.keras", CHECKPOINT, "history.csv", "report.md", "evaluation.json", "tensorboard"
     }  # fmt: skip
     with open(out / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -305,7 +360,7 @@ def test_the_list_says_what_each_network_costs() -> None:
     [
         (["cnn", "--data", "nothing.csv"], 1, "error: no data at nothing.csv"),
         (["cnn", "--data", "README.md"], 1, "error: README.md lacks the column 'emotion'"),
-        (["cnn", "--data", "docs"], 1, "error: docs has no folder train/"),
+        (["cnn", "--data", "docs"], 1, "error: docs holds neither train/ and test/"),
         (["cnn", "--data", "x.csv", "--epochs", "0"], 1, "error: epochs 0"),
         (["cnn", "--data", "x.csv", "--resume"], 1, "holds no run: there is nothing to resume"),
         (["cnn", "--data", "x.csv", "--start", "no.keras"], 1, "error: no file at no.keras"),

@@ -1,7 +1,8 @@
 """ResEmoteNet: convolutions, squeeze-and-excitation, residual blocks.
 
-Roy, Kathania, Sharma and others 2024, arXiv:2409.10545. The published code trains on colour images;
-here, as in the paper behind this project, the network takes 48x48 gray ones.
+Roy, Kathania, Sharma and others 2024, arXiv:2409.10545. Their code trains on colour images and has
+dropout after the first two poolings; here, as in the paper behind this project, the network takes
+48x48 gray ones and has dropout between the dense layers alone.
 """
 
 from typing import Any
@@ -60,7 +61,9 @@ def _residual_block(x: Any, filters: int) -> Any:
     """Two 3x3 convolutions, the first with stride 2, beside a 1x1 one (He et al. 2016, arXiv:1512.03385)."""
     shortcut = layers.Conv2D(filters, 1, strides=2)(x)
     shortcut = layers.BatchNormalization()(shortcut)
-    x = layers.Conv2D(filters, 3, strides=2, padding="same")(x)
+    # Padding on all sides, as in PyTorch; "same" would look one pixel beside the shortcut.
+    x = layers.ZeroPadding2D(1)(x)
+    x = layers.Conv2D(filters, 3, strides=2)(x)
     x = layers.BatchNormalization()(x)
     x = layers.ReLU()(x)
     x = layers.Conv2D(filters, 3, padding="same")(x)
