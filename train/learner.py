@@ -17,7 +17,6 @@ FULL_SIZE = 48
 SMALL_SIZE = 32
 
 
-@keras.saving.register_keras_serializable("mien")
 class LogitAdjustedCrossentropy(keras.losses.Loss):
     """Cross-entropy after adding the logarithm of each class's share to the logits.
 
@@ -39,10 +38,6 @@ class LogitAdjustedCrossentropy(keras.losses.Loss):
         adjusted = ops.multiply(y_pred, self.shares)
         adjusted = adjusted / ops.sum(adjusted, axis=-1, keepdims=True)
         return keras.losses.categorical_crossentropy(y_true, adjusted, label_smoothing=self.label_smoothing)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, for Keras' saving."""
-        return {"shares": self.shares.tolist(), "label_smoothing": self.label_smoothing}
 
 
 def image_size(config: TrainingConfig, epoch: int) -> int:
