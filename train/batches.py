@@ -110,7 +110,9 @@ class EpochBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, sides: Sides, config: TrainingConfig, epoch: int) -> None:
-        super().__init__()
+        # Two workers take TensorFlow past tf.data's autotuning, whose thread sleeps for up to a minute
+        # at a time and lets every epoch's end wait until it wakes.
+        super().__init__(workers=2)
         labels = sides.training.labels
         self._images, self._targets, self._batch_size = sides.training.images, sides.targets, config.batch_size
         self._mixup, self._seed = config.mixup, (config.seed, epoch)

@@ -14,6 +14,8 @@ from train.batches import Sides, as_input
 
 Probabilities = npt.NDArray[np.float32]
 
+BATCH = 256
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -63,5 +65,9 @@ def evaluate(model: Path, data: Fer2013, sides: Sides) -> Evaluation:
 
 
 def predict(network: keras.Model, data: Fer2013) -> Probabilities:
-    """Return (N, 7) probabilities."""
-    return np.asarray(network.predict(as_input(data.images), batch_size=256, verbose=0), np.float32)
+    """Return (N, 7) probabilities.
+
+    Batch by batch, because `Model.predict` waits for tf.data's autotuning as `fit` does (`EpochBatches`).
+    """
+    batches = [data.images[start : start + BATCH] for start in range(0, len(data), BATCH)]
+    return np.concatenate([network.predict_on_batch(as_input(batch)) for batch in batches]).astype(np.float32)

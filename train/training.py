@@ -12,6 +12,7 @@ import numpy as np
 from mien.metrics import measure
 from train.batches import EpochBatches, Sides, as_input, class_shares, steps_per_epoch
 from train.config import CHECKPOINT, TrainingConfig, check_run, write_run
+from train.evaluation import predict
 from train.learner import (
     FULL_SIZE,
     build_learner,
@@ -97,7 +98,6 @@ class _Run:
         self._sides, self._config, self._out, self._start = sides, config, out, start
         self.steps_per_epoch = steps_per_epoch(len(sides.training), config.batch_size)
         self.history = read_history(out / "history.csv")
-        self._validation_images = as_input(sides.validation.images)
         # Drawn, because folders are read class by class.
         rows = np.random.default_rng(config.seed).permutation(len(sides.training))[:STATISTICS_IMAGES]
         self._statistics_images = as_input(sides.training.images[rows])
@@ -146,10 +146,10 @@ class _Run:
         self._judge.set_weights(self._network.get_weights())
         if self._config.ema:
             self._learner.optimizer.finalize_variable_values(self._judge.trainable_variables)  # sets the averaged ones
-            # As a copy: JAX would share the arrays, and `predict` gives its own away.
+            # As a copy: JAX would share the arrays, and predicting gives its own away.
             self._judge.set_weights([np.array(weight) for weight in self._judge.get_weights()])
             measure_batch_statistics(self._judge, self._statistics_images)
-        probabilities = self._judge.predict(self._validation_images, batch_size=256, verbose=0)
+        probabilities = predict(self._judge, self._sides.validation)
         if not np.isfinite(probabilities).all():
             raise self._broken(f"the network's answers became nan in epoch {epoch + 1}", epoch)
         judged = measure(self._sides.validation.labels, probabilities)
