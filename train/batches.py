@@ -110,8 +110,8 @@ class EpochBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, sides: Sides, config: TrainingConfig, epoch: int) -> None:
-        # Two workers take TensorFlow past tf.data's autotuning, whose thread sleeps for up to a minute
-        # at a time and lets every epoch's end wait until it wakes.
+        # Two workers take TensorFlow past tf.data's autotuning, whose thread sleeps longer each
+        # time and lets the end of an epoch wait until it wakes.
         super().__init__(workers=2)
         labels = sides.training.labels
         self._images, self._targets, self._batch_size = sides.training.images, sides.targets, config.batch_size

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -87,7 +87,7 @@ def _our_way(config: TrainingConfig) -> Way:
         images, labels = _images(steps * config.batch_size)
         data = _as_fer2013(images, labels)
         batches = EpochBatches(Sides(data, data, one_hot(labels)), config, epoch=0)
-        return _time_batches(learner, batches, steps)
+        return _time_batches(learner, batches)
 
     return run
 
@@ -111,24 +111,19 @@ def _naive_way(config: TrainingConfig) -> Way:
     def run(steps: int) -> list[float]:
         images, labels = _images(steps * config.batch_size)
         flow = generator.flow(images[..., np.newaxis].astype(np.float32), np.eye(7)[labels], config.batch_size)
-        return _time_batches(network, _taken(flow, steps), steps)
+        return _time_batches(network, flow)
 
     return run
 
 
-def _time_batches(model: Any, batches: Any, steps: int) -> list[float]:
-    """Train on batches; return when each one ended, in seconds."""
+def _time_batches(model: Any, batches: Any) -> list[float]:
+    """Train on batches, a Keras PyDataset; return when each one ended, in seconds."""
     import keras
 
     ends_s: list[float] = []
     clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends_s.append(time.perf_counter()))
-    model.fit(batches, steps_per_epoch=steps, shuffle=False, callbacks=[clock], verbose=0)
+    model.fit(batches, shuffle=False, callbacks=[clock], verbose=0)
     return ends_s
-
-
-def _taken(flow: Any, steps: int) -> Iterator[Any]:
-    for _ in range(steps):
-        yield next(flow)
 
 
 def _images(count: int) -> tuple[Any, Any]:

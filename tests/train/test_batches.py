@@ -28,6 +28,14 @@ def shown_labels(batches: EpochBatches) -> np.ndarray:
     return np.concatenate([batches[i][1].argmax(axis=1) for i in range(len(batches))])
 
 
+def test_the_end_of_an_epoch_does_not_wait_for_autotuning() -> None:
+    """Seen in how Keras hands the batches on: the wait itself comes by chance, in one epoch of eight."""
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    batches = EpochBatches(divide(make_data(), CONFIG), CONFIG, epoch=0)
+    assert PyDatasetAdapter(batches).get_tf_dataset().options().autotune.enabled is False
+
+
 def test_copies_of_an_image_stay_on_one_side() -> None:
     data = make_data(per_class=20)
     doubled = data.rows(np.concatenate([np.arange(len(data)), np.arange(len(data))]))
