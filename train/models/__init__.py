@@ -12,7 +12,7 @@ def build(name: str, size: int = 48, width: float = 1.0, dropout: float = 1.0) -
     Args:
         name: one of `MODELS`.
         size: side of the images in pixels; the weights are the same for every size.
-        width: factor on the number of filters and units; 1.0 is the published network.
+        width: factor on the number of filters; 1.0 is the published network.
         dropout: factor on the network's own dropout rates.
 
     Returns:

@@ -27,7 +27,7 @@ def build(size: int = 48, width: float = 1.0, dropout: float = 1.0) -> keras.Mod
         x = layers.MaxPooling2D()(x)
         x = layers.Dropout(rate * dropout)(x)
     x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dense(scaled(128, width))(x)
+    x = layers.Dense(128)(x)
     x = layers.BatchNormalization()(x)
     x = layers.ReLU()(x)
     x = layers.Dropout(0.45 * dropout)(x)

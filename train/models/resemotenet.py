@@ -26,8 +26,8 @@ def build(size: int = 48, width: float = 1.0, dropout: float = 1.0) -> keras.Mod
     Three 3x3 convolutions, each with batch normalization, ReLU and max pooling;
     squeeze-and-excitation; three residual blocks with stride 2; global average pooling; three dense
     layers with dropout. Input (N, size, size, 1), gray levels 0-255, scaled inside the graph; output
-    (N, 7), softmax. The arguments are those of `train.models.build`; `width` scales filters and
-    dense units alike.
+    (N, 7), softmax. The arguments are those of `train.models.build`; `width` scales the filters, not
+    the dense layers: with few units their dropout of a half would leave too little to learn with.
     """
     image = x = keras.Input((size, size, 1), name="image")
     x = layers.Rescaling(1 / 255)(x)
@@ -41,7 +41,7 @@ def build(size: int = 48, width: float = 1.0, dropout: float = 1.0) -> keras.Mod
         x = _residual_block(x, scaled(filters, width))
     x = layers.GlobalAveragePooling2D()(x)
     for units in DENSE_UNITS:
-        x = layers.Dense(scaled(units, width), activation="relu")(x)
+        x = layers.Dense(units, activation="relu")(x)
         x = layers.Dropout(DROPOUT * dropout)(x)
     # float32 even in mixed precision: bfloat16 probabilities would be off by up to 0.004
     probabilities = layers.Dense(len(EMOTIONS), activation="softmax", dtype="float32")(x)
