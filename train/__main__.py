@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="continue the run in --out, with its settings")
     parser.add_argument("--start", type=Path, metavar="FILE", help="a .keras file to start from instead of chance")
     parser.add_argument("--fer-plus-votes", type=Path, metavar="FILE", help="FER+'s fer2013new.csv")
+    parser.add_argument("--teacher", type=Path, nargs="+", metavar="RUN", help="finished runs to learn from, too")
     parser.add_argument("--tensorboard", action="store_true", help="also log for TensorBoard, in OUT/tensorboard")
     settings = parser.add_argument_group("settings")
     for item in fields(TrainingConfig):
@@ -46,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    options = {"out": None, "resume": False, "start": None, "fer_plus_votes": None, "tensorboard": False}
-    options |= vars(arguments)
+    options: dict[str, Any] = {"out": None, "resume": False, "start": None, "fer_plus_votes": None, "teacher": []}
+    options |= {"tensorboard": False, **vars(arguments)}
     if not options.get("list") and (missing := [name for name in ("model", "data") if not options.get(name)]):
         parser.error(f"give a {missing[0]}: python -m train cnn --data fer2013.csv; or --list")
     try:
@@ -95,7 +96,9 @@ def _train(options: dict[str, Any]) -> int:
     config = config_of(read_run(out)) if options["resume"] else RECIPES[recipe]
     config = replace(config, **{name: options[name] for name in SETTINGS if name in options})
     start = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
-    facts = _hashes(start=start, votes=options["fer_plus_votes"])
+    teachers = {str(run): run / "model.keras" for run in options["teacher"]}
+    facts: dict[str, Any] = _hashes(start=start, votes=options["fer_plus_votes"])
+    facts["teachers_sha256"] = list(_hashes(**teachers).values()) or None
     check_run(out, config, facts, options["resume"])
     data = load_data(options["data"])
 
@@ -103,6 +106,7 @@ def _train(options: dict[str, Any]) -> int:
         import keras
 
         from train.batches import divide
+        from train.distillation import distil
         from train.fer_plus import read_votes
         from train.report import write_report
         from train.training import train
@@ -115,9 +119,11 @@ def _train(options: dict[str, Any]) -> int:
     print(f"{len(sides.training):,} images to learn from, {len(sides.validation):,} to validate on")
     if start:
         print(f"starting from {start}")
+    if options["teacher"]:
+        sides = distil(sides, options["teacher"], config, out, data.sha256)
     facts = {"data_sha256": data.sha256, **facts}
     model = train(sides, config, out, facts, options["resume"], start, options["tensorboard"])
-    print(write_report(model, data, sides, config, start))
+    print(write_report(model, data, sides, config, start, options["teacher"]))
     return 0
 
 

@@ -10,7 +10,12 @@ from train.models import MODELS
 
 CHECKPOINT = "checkpoint.npz"
 RUN_FILES = ("run.json", CHECKPOINT)
-HASHED = {"data_sha256": "file or folder in --data", "start_sha256": "--start", "votes_sha256": "--fer-plus-votes"}
+HASHED = {
+    "data_sha256": "file or folder in --data",
+    "start_sha256": "--start",
+    "votes_sha256": "--fer-plus-votes",
+    "teachers_sha256": "--teacher",
+}
 """What a run depends on besides its settings: the key in `run.json`, and where it was given."""
 
 CHOICES = {
@@ -22,7 +27,10 @@ CHOICES = {
     "fer_plus": ("none", "soft", "filter"),
 }
 POSITIVE = ("epochs", "batch_size", "learning_rate", "width")
-SHARES = ("label_smoothing", "ema", "erasing", "brightness", "contrast", "zoom", "shift", "small_share", "warmup_share")
+SHARES = (
+    *("label_smoothing", "teacher_share", "ema", "erasing", "brightness", "contrast", "zoom", "shift"),
+    *("small_share", "warmup_share"),
+)
 
 
 def setting(default: Any, text: str) -> Any:
@@ -63,6 +71,7 @@ class TrainingConfig:
     ema: float = setting(0.0, "momentum of the averaged weights that are validated and kept; 0: none")
     imbalance: str = setting("none", "what is done about rare classes")
     imbalance_power: float = setting(1.0, "how strongly: 0 not at all, 1 as if all classes were equally frequent")
+    teacher_share: float = setting(0.7, "of the answers of --teacher in the labels, where there is one")
     fer_plus: str = setting("none", "FER+ votes for the training images: mixed half into the labels, or as filter")
 
     def __post_init__(self) -> None:

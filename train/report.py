@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +36,9 @@ PART_NAMES = {
 }
 
 
-def write_report(model: Path, data: Fer2013, sides: Sides, config: TrainingConfig, start: Path | None) -> str:
+def write_report(
+    model: Path, data: Fer2013, sides: Sides, config: TrainingConfig, start: Path | None, teachers: Sequence[Path] = ()
+) -> str:
     """Evaluate a finished run and write `report.md`, `evaluation.json` and the figures beside its model.
 
     Returns:
@@ -53,7 +56,7 @@ def write_report(model: Path, data: Fer2013, sides: Sides, config: TrainingConfi
     best = max(history, key=lambda row: row["val_accuracy"])
     text = [
         f"# {name}: {evaluation.result}",
-        _command(config, start),
+        _command(config, start, teachers),
         f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation accuracy. "
         + ("The test images were looked at once, after that choice." if is_fer2013 else "There are no test images."),
     ]
@@ -107,7 +110,7 @@ def _views(images: np.ndarray, config: TrainingConfig) -> np.ndarray:
     return keras.ops.convert_to_numpy(views).reshape(len(images), figures.VIEWS, FULL_SIZE, FULL_SIZE)
 
 
-def _command(config: TrainingConfig, start: Path | None) -> str:
+def _command(config: TrainingConfig, start: Path | None, teachers: Sequence[Path]) -> str:
     recipe = RECIPES[config.recipe]
     parts = [f"python -m train {config.model} --recipe {config.recipe} --data PATH"]
     for item in fields(TrainingConfig):
@@ -120,6 +123,8 @@ def _command(config: TrainingConfig, start: Path | None) -> str:
         parts.append("--fer-plus-votes fer2013new.csv")
     if start is not None:
         parts.append(f"--start {start}")
+    if teachers:
+        parts.append(f"--teacher {' '.join(map(str, teachers))}")
     return f"    {' '.join(parts)}"
 
 

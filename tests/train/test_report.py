@@ -85,7 +85,7 @@ def test_every_picture_of_the_report_is_there_and_shows_something(run: Path) -> 
 def test_the_papers_own_settings_need_no_flags(tmp_path: Path) -> None:
     from train.report import _command
 
-    assert _command(TrainingConfig(), None).strip() == "python -m train cnn --recipe paper --data PATH"
+    assert _command(TrainingConfig(), None, []).strip() == "python -m train cnn --recipe paper --data PATH"
 
 
 def test_more_images_than_mistakes_are_no_problem(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Learning from networks of our own: their answers for the training images become soft labels.
+
+Hinton et al. 2015, *Distilling the Knowledge in a Neural Network*, arXiv:1503.02531. The answers are
+means over several networks and several random views of each image, taken once before training.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.progress import track
+
+from mien.fer2013 import Fer2013
+from train.augmentation import build_augmentation
+from train.batches import Array, Sides, as_input, class_shares
+from train.config import RECIPES, TrainingConfig, config_of, read_run
+from train.learner import FULL_SIZE, seed_random_streams
+
+VIEWS = 4
+"""Random views of each image that a teacher is asked about, drawn with the paper's augmentation."""
+
+SOFT_LABELS = "soft_labels.npy"
+BATCH = 256
+
+
+def distil(sides: Sides, teachers: list[Path], config: TrainingConfig, out: Path, data_sha256: str) -> Sides:
+    """Mix the teachers' answers into the labels of the training images.
+
+    Args:
+        sides: the data; validation images are not looked at.
+        teachers: folders of finished runs.
+        config: says how much the answers count, and how the data were divided.
+        out: the run's folder; where it holds the answers of the same run, they are not asked again.
+        data_sha256: of the data set.
+
+    Raises:
+        FileNotFoundError: a folder holds no finished run.
+        ValueError: a teacher learnt from other images than those that this run learns from.
+    """
+    for teacher in teachers:
+        _check_teacher(teacher, config, data_sha256)
+    kept = out / SOFT_LABELS
+    if kept.exists():
+        answers = np.load(kept, allow_pickle=False)
+    else:
+        answers = np.mean([ask(teacher, sides.training, config.seed) for teacher in teachers], axis=0)
+        out.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_name(f".unfinished-{kept.name}")
+        np.save(unfinished, answers)
+        os.replace(unfinished, kept)
+    share = config.teacher_share
+    return replace(sides, targets=((1 - share) * sides.targets + share * answers).astype(np.float32))
+
+
+def ask(run: Path, training: Fer2013, seed: int) -> Array:
+    """Return a teacher's mean answer over random views of each image, (N, 7) float32.
+
+    A teacher with logit adjustment answers as if the classes were equally frequent. What it was
+    taught were labels with their real shares; so are its answers here, for its pupil may adjust, too.
+    """
+    network = keras.saving.load_model(run / "model.keras", compile=False)
+    layers = build_augmentation(replace(RECIPES["paper"], seed=seed), FULL_SIZE)
+    augment = keras.Sequential([keras.Input((FULL_SIZE, FULL_SIZE, 1)), *layers])
+    answers = np.zeros((len(training), network.output_shape[-1]), np.float32)
+    starts = range(0, len(training), BATCH)
+    for step in track(range(VIEWS * len(starts)), description=f"asking {run.name}", transient=True):
+        view, start = step // len(starts), starts[step % len(starts)]
+        if start == 0:
+            seed_random_streams(augment, seed, view)
+        faces = augment(as_input(training.images[start : start + BATCH]), training=True)
+        answers[start : start + BATCH] += network.predict_on_batch(faces) / VIEWS
+    teacher = config_of(read_run(run))
+    if teacher.imbalance == "logit-adjustment":
+        answers *= class_shares(training.labels) ** teacher.imbalance_power
+        answers /= answers.sum(axis=1, keepdims=True)
+    return answers.astype(np.float32)
+
+
+def _check_teacher(run: Path, config: TrainingConfig, data_sha256: str) -> None:
+    """Raise unless `run` is finished and learnt from the images that a run with these settings learns from.
+
+    A teacher that had seen validation images would tell its pupil about them, and the figure that
+    the best epoch is chosen by would be flattered.
+    """
+    if missing := [name for name in ("run.json", "model.keras", "evaluation.json") if not (run / name).exists()]:
+        raise FileNotFoundError(f"the teacher {run} has no {missing[0]}: give the folder of a finished run")
+    settings = read_run(run)
+    teacher = config_of(settings)
+    if settings.get("data_sha256") != data_sha256:
+        raise ValueError(f"the teacher {run} learnt from other data: give a run on the same --data")
+    for name in ("seed", "validation_share"):
+        if (theirs := getattr(teacher, name)) != (ours := getattr(config, name)):
+            raise ValueError(
+                f"the teacher {run} has {name.replace('_', ' ')} {theirs}, this run {ours}: it has learnt from images "
+                "that this run validates on; give the same one"
+            )
