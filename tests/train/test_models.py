@@ -59,6 +59,8 @@ def test_resemotenet_is_the_published_one() -> None:
     dense = [layer.units for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     assert dense == [16, 256, 1024, 512, 256, 7]
     assert [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)] == [0.5] * 3
+    momenta = {layer.momentum for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.9}
 
 
 @pytest.mark.parametrize("name", MODELS)
