@@ -120,7 +120,7 @@ def _train(options: dict[str, Any]) -> int:
     if start:
         print(f"starting from {start}")
     if options["teacher"]:
-        sides = distil(sides, options["teacher"], config, out, data.sha256)
+        sides = distil(sides, options["teacher"], config, out, data.sha256, options["resume"])
     facts = {"data_sha256": data.sha256, **facts}
     model = train(sides, config, out, facts, options["resume"], start, options["tensorboard"])
     print(write_report(model, data, sides, config, start, options["teacher"]))

@@ -25,15 +25,18 @@ SOFT_LABELS = "soft_labels.npy"
 BATCH = 256
 
 
-def distil(sides: Sides, teachers: list[Path], config: TrainingConfig, out: Path, data_sha256: str) -> Sides:
+def distil(
+    sides: Sides, teachers: list[Path], config: TrainingConfig, out: Path, data_sha256: str, resume: bool = False
+) -> Sides:
     """Mix the teachers' answers into the labels of the training images.
 
     Args:
         sides: the data; validation images are not looked at.
         teachers: folders of finished runs.
         config: says how much the answers count, and how the data were divided.
-        out: the run's folder; where it holds the answers of the same run, they are not asked again.
+        out: the run's folder, where the answers are kept.
         data_sha256: of the data set.
+        resume: take the answers that are kept there.
 
     Raises:
         FileNotFoundError: a folder holds no finished run.
@@ -42,7 +45,7 @@ def distil(sides: Sides, teachers: list[Path], config: TrainingConfig, out: Path
     for teacher in teachers:
         _check_teacher(teacher, config, data_sha256)
     kept = out / SOFT_LABELS
-    if kept.exists():
+    if resume and kept.exists():
         answers = np.load(kept, allow_pickle=False)
     else:
         answers = np.mean([ask(teacher, sides.training, config.seed) for teacher in teachers], axis=0)

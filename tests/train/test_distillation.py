@@ -40,10 +40,7 @@ def write_teacher(run: Path, data: Fer2013, config: TrainingConfig = CONFIG, ans
 def test_labels_are_mixed_with_the_mean_of_the_teachers_answers(tmp_path: Path) -> None:
     data = make_data()
     sides = divide(data, CONFIG)
-    teachers = [
-        write_teacher(tmp_path / "a", data),
-        write_teacher(tmp_path / "b", data, answer=ANSWER[::-1]),
-    ]
+    teachers = [write_teacher(tmp_path / "a", data), write_teacher(tmp_path / "b", data, answer=ANSWER[::-1])]
     targets = distil(sides, teachers, CONFIG, tmp_path / "run", data.sha256).targets
     expected = 0.5 * one_hot(sides.training.labels) + 0.25 * (ANSWER + ANSWER[::-1])
     np.testing.assert_allclose(targets, expected, atol=1e-5)
@@ -66,8 +63,10 @@ def test_a_resumed_run_does_not_ask_again(tmp_path: Path, monkeypatch: pytest.Mo
     first = distil(sides, [teacher], CONFIG, tmp_path / "run", data.sha256)
     assert [file.name for file in (tmp_path / "run").iterdir()] == [SOFT_LABELS]
     monkeypatch.setattr(distillation, "ask", None)
-    second = distil(sides, [teacher], CONFIG, tmp_path / "run", data.sha256)
+    second = distil(sides, [teacher], CONFIG, tmp_path / "run", data.sha256, resume=True)
     np.testing.assert_array_equal(first.targets, second.targets)
+    with pytest.raises(TypeError):  # another run does not take them
+        distil(sides, [teacher], CONFIG, tmp_path / "run", data.sha256)
 
 
 @pytest.mark.parametrize(
