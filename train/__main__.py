@@ -3,13 +3,14 @@
 import argparse
 import hashlib
 import os
+import shlex
 import sys
 from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from mien.native_log import quiet_native_log
-from train.config import CHOICES, RECIPES, TrainingConfig, check_run, config_of, read_run
+from train.config import CHOICES, RECIPES, TrainingConfig, check_run, check_split, check_votes, config_of, read_run
 from train.models import MODELS
 
 DESCRIPTION = """Train a model on FER2013, or fine-tune a published one on your own images, and write
@@ -56,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
             return _list()
         return _train(options)
     except KeyboardInterrupt:
-        print("\nstopped: --resume goes on after the last whole epoch", file=sys.stderr)
+        is_begun = options["out"] and (options["out"] / "run.json").exists()
+        print(f"\nstopped{': --resume goes on after the last whole epoch' if is_begun else ''}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(
@@ -88,19 +90,19 @@ def _list() -> int:
 
 
 def _train(options: dict[str, Any]) -> int:
-    from train.own_data import is_own_folder, load_data, scarce_classes
+    from train.own_data import load_data, scarce_classes
 
-    recipe = options.get("recipe", "fine-tune" if is_own_folder(Path(options["data"])) else "paper")
-    out = options["out"] or Path("runs") / f"{options['model']}-{recipe}"
     # Settings come before the data: finding them wrong should not take a minute of loading.
-    config = config_of(read_run(out)) if options["resume"] else RECIPES[recipe]
-    config = replace(config, **{name: options[name] for name in SETTINGS if name in options})
-    start = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
+    config = settle(options)
+    out, start = options["out"], options["start"]
     teachers = {str(run): run / "model.keras" for run in options["teacher"]}
     facts: dict[str, Any] = _hashes(start=start, votes=options["fer_plus_votes"])
     facts["teachers_sha256"] = list(_hashes(**teachers).values()) or None
+    check_votes(config, options["fer_plus_votes"])
     check_run(out, config, facts, options["resume"])
     data = load_data(options["data"])
+    if start_run := _run_of(start):
+        check_split(start_run, config, data.sha256)
 
     with quiet_native_log():
         import keras
@@ -121,10 +123,39 @@ def _train(options: dict[str, Any]) -> int:
         print(f"starting from {start}")
     if options["teacher"]:
         sides = distil(sides, options["teacher"], config, out, data.sha256, options["resume"])
-    facts = {"data_sha256": data.sha256, **facts}
+    facts = {"data_sha256": data.sha256, **facts, "backend": keras.backend.backend()}
     model = train(sides, config, out, facts, options["resume"], start, options["tensorboard"])
-    print(write_report(model, data, sides, config, start, options["teacher"]))
+    print(write_report(model, data, sides, config, command_of(config, options), start))
     return 0
+
+
+def settle(options: dict[str, Any]) -> TrainingConfig:
+    """Return the settings that a command line amounts to; put into it which folder and start that means."""
+    from train.own_data import is_own_folder
+
+    recipe = options.get("recipe", "fine-tune" if is_own_folder(Path(options["data"])) else "paper")
+    options["out"] = options["out"] or Path("runs") / f"{options['model']}-{recipe}"
+    config = config_of(read_run(options["out"])) if options["resume"] else RECIPES[recipe]
+    config = replace(config, **{name: options[name] for name in SETTINGS if name in options})
+    options["start"] = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
+    if "width" not in options and (start_run := _run_of(options["start"])):
+        config = replace(config, width=config_of(read_run(start_run)).width)
+    return config
+
+
+def command_of(config: TrainingConfig, options: dict[str, Any]) -> str:
+    """Return the command that repeats a run, with PATH for the data."""
+    recipe = RECIPES[config.recipe]
+    words = ["python", "-m", "train", config.model, "--recipe", config.recipe, "--data", "PATH"]
+    for item in fields(TrainingConfig):
+        value, flag = getattr(config, item.name), item.name.replace("_", "-")
+        if item.name not in ("model", "recipe") and value != getattr(recipe, item.name):
+            words += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    for name in ("fer_plus_votes", "start"):
+        words += [f"--{name.replace('_', '-')}", str(options[name])] if options[name] else []
+    words += ["--teacher", *map(str, options["teacher"])] if options["teacher"] else []
+    backend = os.environ.get("KERAS_BACKEND")
+    return f"{f'KERAS_BACKEND={backend} ' if backend else ''}{shlex.join(words)}"
 
 
 def _published(config: TrainingConfig) -> Path:
@@ -133,6 +164,11 @@ def _published(config: TrainingConfig) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"no published model at {path} to fine-tune: give one with --start FILE")
     return path
+
+
+def _run_of(model: Path | None) -> Path | None:
+    """Return the folder of the run that a model came from, if its settings are there."""
+    return model.parent if model and (model.parent / "run.json").exists() else None
 
 
 def _hashes(**files: Path | None) -> dict[str, str | None]:

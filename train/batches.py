@@ -35,16 +35,12 @@ def divide(data: Fer2013, config: TrainingConfig, votes: Votes | None = None) ->
     Args:
         data: the data set; its test images are not looked at.
         config: validation share, seed, and what to do with votes.
-        votes: (len(data), 7) votes of FER+, which only images to learn from are touched by.
+        votes: (len(data), 7) votes of FER+, which only images to learn from are touched by; what
+            becomes of them is a setting.
 
     Raises:
-        ValueError: the settings want votes and there are none, or the other way round; or fewer than
-            two classes are left to learn from.
+        ValueError: fewer than two classes are left to learn from.
     """
-    if (config.fer_plus == "none") != (votes is None):
-        raise ValueError(
-            f"--fer-plus {config.fer_plus} and --fer-plus-votes FILE go together: give soft or filter with a file"
-        )
     rows, validation = split_training(data, config.validation_share, config.seed)
     if votes is not None and config.fer_plus == "filter":
         rows = rows[is_confirmed(data.labels[rows], votes[rows])]

@@ -6,15 +6,17 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from train.files import write_text_whole
 from train.models import MODELS
 
 CHECKPOINT = "checkpoint.npz"
 RUN_FILES = ("run.json", CHECKPOINT)
-HASHED = {
+FACTS = {
     "data_sha256": "file or folder in --data",
     "start_sha256": "--start",
     "votes_sha256": "--fer-plus-votes",
     "teachers_sha256": "--teacher",
+    "backend": "KERAS_BACKEND",
 }
 """What a run depends on besides its settings: the key in `run.json`, and where it was given."""
 
@@ -69,6 +71,9 @@ class TrainingConfig:
     weight_decay: float = setting(0.0, "decoupled from the loss, on kernels only")
     label_smoothing: float = setting(0.0, "share of the label spread over all classes")
     ema: float = setting(0.0, "momentum of the averaged weights that are validated and kept; 0: none")
+    measured_statistics: bool = setting(
+        True, "measure batch normalization's statistics before each validation; averaged weights always do"
+    )
     imbalance: str = setting("none", "what is done about rare classes")
     imbalance_power: float = setting(1.0, "how strongly: 0 not at all, 1 as if all classes were equally frequent")
     teacher_share: float = setting(0.7, "of the answers of --teacher in the labels, where there is one")
@@ -103,7 +108,8 @@ class TrainingConfig:
 
 RECIPES = {
     # The paper: Adam at a constant 0.001, batches of 64, 50 epochs; rotation, zoom, shift and flip;
-    # no weights for rare classes, nothing averaged.
+    # no weights for rare classes, nothing averaged. It does not say how batch normalization got its
+    # statistics; measured ones change nothing in what is learnt, and are what the weights deserve.
     "paper": TrainingConfig(),
     # What good results on FER2013 have in common, for a fixed network:
     "strong": TrainingConfig(
@@ -132,6 +138,7 @@ RECIPES = {
         epochs=15,
         learning_rate=0.0002,
         schedule="cosine",
+        measured_statistics=False,  # a few own images would be a poor measure
         imbalance="class-weights",
         imbalance_power=0.5,  # own collections can be so uneven that a lone image would outweigh a class
     ),
@@ -159,7 +166,7 @@ def read_run(out: Path) -> dict[str, Any]:
 def write_run(out: Path, config: TrainingConfig, facts: dict[str, Any]) -> None:
     """Write the settings of a run, and which data it learns from, into its folder."""
     content = {**asdict(config), **facts}
-    (out / "run.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text_whole(out / "run.json", json.dumps(content, indent=2) + "\n")
 
 
 def config_of(run: dict[str, Any]) -> TrainingConfig:
@@ -173,8 +180,11 @@ def check_run(out: Path, config: TrainingConfig, facts: dict[str, Any], resume: 
     Raises:
         FileExistsError: `out` holds a run and `resume` is false.
         FileNotFoundError: `resume` is true and `out` holds no run.
+        NotADirectoryError: `out` is a file.
         ValueError: `resume` is true and something differs.
     """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out {out} is a file: give a folder")
     if not resume:
         if found := [name for name in RUN_FILES if (out / name).exists()]:
             raise FileExistsError(
@@ -182,11 +192,42 @@ def check_run(out: Path, config: TrainingConfig, facts: dict[str, Any], resume: 
             )
         return
     before = read_run(out)
+    if unknown := [item.name for item in fields(config) if item.name not in before]:
+        raise ValueError(f"{out} was started by a version without {', '.join(unknown)}: start anew in another --out")
     if changed := config.differences(config_of(before)):
         raise ValueError(f"{out} was started with other settings ({'; '.join(changed)}): give the same ones")
     for name, value in facts.items():
         if before.get(name) != value:
             raise ValueError(
-                f"{out} was started with another {HASHED[name]} (its hash was {before.get(name)}, now {value}): "
+                f"{out} was started with another {FACTS[name]} (it was {before.get(name)}, now {value}): "
                 "give the same one"
             )
+
+
+def check_split(run: Path, config: TrainingConfig, data_sha256: str) -> None:
+    """Refuse to learn from a run that has seen the images that a run with these settings validates on.
+
+    It would pass on what it knows of them, and the figure that the best epoch is chosen by would be
+    flattered. A run on other data is no concern.
+
+    Raises:
+        ValueError: the run in this folder learnt from the same data, divided otherwise.
+    """
+    settings = read_run(run)
+    if settings.get("data_sha256") != data_sha256:
+        return
+    before = config_of(settings)
+    for name in ("seed", "validation_share"):
+        if (theirs := getattr(before, name)) != (ours := getattr(config, name)):
+            raise ValueError(
+                f"{run} has {name.replace('_', ' ')} {theirs}, this run {ours}: it has learnt from images that "
+                "this run validates on; give the same one"
+            )
+
+
+def check_votes(config: TrainingConfig, votes: Path | None) -> None:
+    """Raise ValueError unless FER+ votes are both asked for and given, or neither."""
+    if (config.fer_plus == "none") != (votes is None):
+        raise ValueError(
+            f"--fer-plus {config.fer_plus} and --fer-plus-votes FILE go together: give soft or filter with a file"
+        )

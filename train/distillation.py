@@ -4,7 +4,6 @@ Hinton et al. 2015, *Distilling the Knowledge in a Neural Network*, arXiv:1503.0
 means over several networks and several random views of each image, taken once before training.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from rich.progress import track
 from mien.fer2013 import Fer2013
 from train.augmentation import build_augmentation
 from train.batches import Array, Sides, as_input, class_shares
-from train.config import RECIPES, TrainingConfig, config_of, read_run
-from train.learner import FULL_SIZE, seed_random_streams
+from train.config import RECIPES, TrainingConfig, check_split, config_of, read_run
+from train.files import write_whole
+from train.learner import FULL_SIZE, load_network, seed_random_streams
 
 VIEWS = 4
 """Random views of each image that a teacher is asked about, drawn with the paper's augmentation."""
@@ -50,9 +50,7 @@ def distil(
     else:
         answers = np.mean([ask(teacher, sides.training, config.seed) for teacher in teachers], axis=0)
         out.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_name(f".unfinished-{kept.name}")
-        np.save(unfinished, answers)
-        os.replace(unfinished, kept)
+        write_whole(kept, lambda path: np.save(path, answers))
     share = config.teacher_share
     return replace(sides, targets=((1 - share) * sides.targets + share * answers).astype(np.float32))
 
@@ -63,7 +61,7 @@ def ask(run: Path, training: Fer2013, seed: int) -> Array:
     A teacher with logit adjustment answers as if the classes were equally frequent. What it was
     taught were labels with their real shares; so are its answers here, for its pupil may adjust, too.
     """
-    network = keras.saving.load_model(run / "model.keras", compile=False)
+    network = load_network(run / "model.keras")
     layers = build_augmentation(replace(RECIPES["paper"], seed=seed), FULL_SIZE)
     augment = keras.Sequential([keras.Input((FULL_SIZE, FULL_SIZE, 1)), *layers])
     answers = np.zeros((len(training), network.output_shape[-1]), np.float32)
@@ -89,13 +87,6 @@ def _check_teacher(run: Path, config: TrainingConfig, data_sha256: str) -> None:
     """
     if missing := [name for name in ("run.json", "model.keras", "evaluation.json") if not (run / name).exists()]:
         raise FileNotFoundError(f"the teacher {run} has no {missing[0]}: give the folder of a finished run")
-    settings = read_run(run)
-    teacher = config_of(settings)
-    if settings.get("data_sha256") != data_sha256:
+    if read_run(run).get("data_sha256") != data_sha256:
         raise ValueError(f"the teacher {run} learnt from other data: give a run on the same --data")
-    for name in ("seed", "validation_share"):
-        if (theirs := getattr(teacher, name)) != (ours := getattr(config, name)):
-            raise ValueError(
-                f"the teacher {run} has {name.replace('_', ' ')} {theirs}, this run {ours}: it has learnt from images "
-                "that this run validates on; give the same one"
-            )
+    check_split(run, config, data_sha256)

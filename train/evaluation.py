@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mien.fer2013 import Fer2013
 from mien.metrics import Metrics, measure
 from train.batches import Sides, as_input
+from train.learner import load_network
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -51,7 +52,7 @@ class Evaluation:
 
 def evaluate(model: Path, data: Fer2013, sides: Sides) -> Evaluation:
     """Measure a `.keras` model; the images are seen as they are, without augmentation or dropout."""
-    network = keras.saving.load_model(model, compile=False)
+    network = load_network(model)
     parts = {}
     for name, side in (("training", sides.training), ("validation", sides.validation)):
         probabilities = predict(network, side)

@@ -67,10 +67,9 @@ def build_learner(
     loss: Any = keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
     if config.imbalance == "logit-adjustment":
         loss = LogitAdjustedCrossentropy(shares**config.imbalance_power, config.label_smoothing)
-    # On a CPU, XLA makes TensorFlow's training several times slower.
-    is_slow_with_xla = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
-    jit = False if is_slow_with_xla else "auto"
-    learner.compile(_build_optimizer(config, steps), loss=loss, metrics=["accuracy"], jit_compile=jit)
+    # TensorFlow's XLA knows no affine transform, and makes training on a CPU several times slower.
+    is_compiled = keras.backend.backend() == "jax"
+    learner.compile(_build_optimizer(config, steps), loss=loss, metrics=["accuracy"], jit_compile=is_compiled)
     learner.optimizer.build(learner.trainable_variables)
     return learner, network
 
@@ -82,6 +81,21 @@ def build_network(config: TrainingConfig, size: int = FULL_SIZE, dropout: float 
         return build(config.model, size, config.width, config.dropout if dropout is None else dropout)
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def load_network(path: Path) -> keras.Model:
+    """Load a `.keras` file, uncompiled.
+
+    Raises:
+        ValueError: it is none, is damaged, or holds layers that are not known here.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{path} cannot be loaded as a Keras model ({reason}): give a model.keras that python -m train wrote"
+        ) from error
 
 
 def seed_random_streams(learner: keras.Model, seed: int, epoch: int) -> None:

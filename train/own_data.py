@@ -7,8 +7,9 @@ import numpy as np
 from mien.detector import HaarDetector
 from mien.emotions import EMOTIONS
 from mien.faces import Box
-from mien.fer2013 import IMAGE_SUFFIXES, Fer2013, load_fer2013
+from mien.fer2013 import Fer2013, load_fer2013
 from mien.preprocess import crop_face
+from mien.sources import IMAGE_SUFFIXES
 
 FEW_IMAGES = 20
 """A class with fewer is named before training starts: neither learning nor validation can rely on it."""
@@ -44,8 +45,9 @@ def is_own_folder(path: Path) -> bool:
 def load_own_images(root: Path) -> Fer2013:
     """Read own images, all of them as Training.
 
-    In each picture the largest face is cut as `mien run` would cut it; where none is found, the
-    whole picture counts as the face, so that tight crops work, too.
+    In each picture the largest face is cut as `mien run` would cut it, if it has at least a fifth of
+    the picture's shorter side; where none is found, the whole picture counts as the face, so that
+    tight crops work, too. Files of other types are counted and left out.
 
     Raises:
         ValueError: an image cannot be read, a folder's name is no emotion, or there are no images.
@@ -53,11 +55,15 @@ def load_own_images(root: Path) -> Fer2013:
     import cv2
 
     detector, images, labels, found = HaarDetector(min_face=MIN_FACE), [], [], 0
+    others: list[Path] = []
     for folder in sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith(".")):
         if folder.name.lower() not in EMOTIONS:
             raise ValueError(f"{folder} is not named like an emotion: allowed are {', '.join(EMOTIONS)}")
         for file in sorted(folder.iterdir()):
-            if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+            if file.name.startswith("."):
+                continue
+            if file.suffix.lower() not in IMAGE_SUFFIXES:
+                others.append(file)
                 continue
             picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
             if picture is None:
@@ -69,6 +75,8 @@ def load_own_images(root: Path) -> Fer2013:
             labels.append(EMOTIONS.index(folder.name.lower()))
     if not images:
         raise ValueError(f"{root} has folders but no images in them: allowed are {', '.join(IMAGE_SUFFIXES)}")
+    if others:
+        print(f"note: {len(others):,} files are no {', '.join(IMAGE_SUFFIXES)} and left out, such as {others[0]}")
     print(f"{len(images):,} own images: a face was found in {found:,}, the others are taken whole")
     return Fer2013(np.stack(images), np.array(labels, np.uint8), np.zeros(len(labels), np.uint8))
 

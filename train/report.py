@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from importlib import import_module
 from pathlib import Path
@@ -16,9 +15,10 @@ from mien.metrics import Metrics, measure
 from train import figures
 from train.augmentation import build_augmentation
 from train.batches import Sides, as_input
-from train.config import RECIPES, TrainingConfig
+from train.config import TrainingConfig
 from train.evaluation import Evaluation, evaluate, predict
-from train.learner import FULL_SIZE, seed_random_streams
+from train.files import write_text_whole
+from train.learner import FULL_SIZE, load_network, seed_random_streams
 from train.training import read_history
 
 PAPER = {
@@ -37,9 +37,17 @@ PART_NAMES = {
 
 
 def write_report(
-    model: Path, data: Fer2013, sides: Sides, config: TrainingConfig, start: Path | None, teachers: Sequence[Path] = ()
+    model: Path, data: Fer2013, sides: Sides, config: TrainingConfig, command: str, start: Path | None = None
 ) -> str:
     """Evaluate a finished run and write `report.md`, `evaluation.json` and the figures beside its model.
+
+    Args:
+        model: the run's `.keras` file.
+        data: the data set.
+        sides: its Training, as the run divided it.
+        config: the run's settings.
+        command: what repeats the run.
+        start: the file that the run started from, to be compared with.
 
     Returns:
         One line with the result.
@@ -48,7 +56,6 @@ def write_report(
     history = read_history(out / "history.csv")
     evaluation = evaluate(model, data, sides)
     content = {**evaluation.to_dict(), "images": {"training": len(sides.training), "validation": len(sides.validation)}}
-    (out / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     is_fer2013 = evaluation.judged_name == "test"
     _draw(out, data, sides, config, evaluation, history)
 
@@ -56,7 +63,7 @@ def write_report(
     best = max(history, key=lambda row: row["val_accuracy"])
     text = [
         f"# {name}: {evaluation.result}",
-        _command(config, start, teachers),
+        f"    {command}",
         f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation accuracy. "
         + ("The test images were looked at once, after that choice." if is_fer2013 else "There are no test images."),
     ]
@@ -76,7 +83,9 @@ def write_report(
     text += ["## What it learnt from", "![Images of each class](classes.png)", "![Samples of each class](samples.png)"]
     text += ["![Random views](augmentation.png)"]
     text += ["## Settings", _settings(config), _machine()]
-    (out / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    write_text_whole(out / "report.md", "\n\n".join(text) + "\n")
+    # The last file: it tells others, such as --teacher, that the run is finished.
+    write_text_whole(out / "evaluation.json", json.dumps(content, indent=2) + "\n")
     chosen = f"validation {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}"
     return f"{out / 'report.md'}: {evaluation.result}; {chosen}"
 
@@ -110,24 +119,6 @@ def _views(images: np.ndarray, config: TrainingConfig) -> np.ndarray:
     return keras.ops.convert_to_numpy(views).reshape(len(images), figures.VIEWS, FULL_SIZE, FULL_SIZE)
 
 
-def _command(config: TrainingConfig, start: Path | None, teachers: Sequence[Path]) -> str:
-    recipe = RECIPES[config.recipe]
-    parts = [f"python -m train {config.model} --recipe {config.recipe} --data PATH"]
-    for item in fields(TrainingConfig):
-        value = getattr(config, item.name)
-        if item.name in ("model", "recipe") or value == getattr(recipe, item.name):
-            continue
-        flag = item.name.replace("_", "-")
-        parts.append(f"--{'' if value else 'no-'}{flag}" if isinstance(value, bool) else f"--{flag} {value}")
-    if config.fer_plus != "none":
-        parts.append("--fer-plus-votes fer2013new.csv")
-    if start is not None:
-        parts.append(f"--start {start}")
-    if teachers:
-        parts.append(f"--teacher {' '.join(map(str, teachers))}")
-    return f"    {' '.join(parts)}"
-
-
 def _paper_table(evaluation: Evaluation, paper: dict[str, tuple[float, float | None]]) -> str:
     lines = ["| | paper: accuracy | loss | ours: accuracy | loss |", "|---|---|---|---|---|"]
     for part, (accuracy, loss) in paper.items():
@@ -140,7 +131,7 @@ def _paper_table(evaluation: Evaluation, paper: dict[str, tuple[float, float | N
 
 
 def _start_table(start: Path, sides: Sides, after: Metrics) -> str:
-    network = keras.saving.load_model(start, compile=False)
+    network = load_network(start)
     before = measure(sides.validation.labels, predict(network, sides.validation))
     lines = [f"| {before.images:,} validation images | accuracy | macro F1 |", "|---|---|---|"]
     for name, metrics in (("before", before), ("after", after)):
@@ -161,9 +152,10 @@ def _parts_table(evaluation: Evaluation) -> str:
 
 def _class_table(metrics: Metrics) -> str:
     lines = [f"| | {' | '.join(EMOTIONS)} |", "|---" * (len(EMOTIONS) + 1) + "|"]
-    for name, values in (("recall", metrics.recall), ("precision", metrics.precision)):
-        lines.append(f"| {name} | {' | '.join(f'{value:.1%}' for value in values.values())} |")
     images = metrics.confusion.sum(axis=1)
+    for name, values in (("recall", metrics.recall), ("precision", metrics.precision)):
+        cells = [f"{value:.1%}" if count else "–" for value, count in zip(values.values(), images, strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, f"| images | {' | '.join(f'{count:,}' for count in images)} |"])
 
 

@@ -1,7 +1,7 @@
 """The training loop: one epoch, one checkpoint, one line of history, until done; resumable after each."""
 
 import csv
-import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from mien.metrics import measure
 from train.batches import EpochBatches, Sides, as_input, class_shares, steps_per_epoch
 from train.config import CHECKPOINT, TrainingConfig, check_run, write_run
 from train.evaluation import predict
+from train.files import write_whole
 from train.learner import (
     FULL_SIZE,
     build_learner,
     build_network,
     image_size,
+    load_network,
     load_state,
     measure_batch_statistics,
     save_state,
@@ -28,7 +30,7 @@ from train.progress import RunProgress, WatchBatches
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1")
 STATISTICS_IMAGES = 2048
-"""Training images from which batch normalization takes its statistics anew for averaged weights."""
+"""Training images from which batch normalization takes its statistics before each validation."""
 
 
 def train(
@@ -72,7 +74,7 @@ def train(
         write_run(out, config, facts)
     if log_row:
         for row in run.history:
-            log_row(row)  # once more: a kill may have come between an epoch and its entry
+            log_row(row)
     with RunProgress(config.epochs, run.steps_per_epoch, run.history) as progress:
         for epoch in range(run.epochs_done, config.epochs):
             log = run.train_epoch(epoch, progress)
@@ -103,10 +105,10 @@ class _Run:
         self._statistics_images = as_input(sides.training.images[rows])
         self._judge = build_network(config, dropout=0.0)  # batch statistics are measured without dropout
         self._restore(image_size(config, len(self.history)))
-        if len(self.history) > self.epochs_done + 1:
+        if not self.epochs_done <= len(self.history) <= self.epochs_done + 1:
             raise ValueError(
                 f"{out / CHECKPOINT} holds {self.epochs_done} epochs, history.csv has {len(self.history)}: "
-                "restore the checkpoint, or start anew in another --out"
+                "restore the one that is behind, or start anew in another --out"
             )
         # A kill between the two writes leaves the history one epoch ahead of the checkpoint.
         self.history = self.history[: self.epochs_done]
@@ -148,6 +150,7 @@ class _Run:
             self._learner.optimizer.finalize_variable_values(self._judge.trainable_variables)  # sets the averaged ones
             # As a copy: JAX would share the arrays, and predicting gives its own away.
             self._judge.set_weights([np.array(weight) for weight in self._judge.get_weights()])
+        if self._config.ema or self._config.measured_statistics:
             measure_batch_statistics(self._judge, self._statistics_images)
         probabilities = predict(self._judge, self._sides.validation)
         if not np.isfinite(probabilities).all():
@@ -160,9 +163,9 @@ class _Run:
         self.history.append(row)
         try:
             if self.best == row:
-                _write(self._out / "model.keras", _float32_copy(self._judge, self._config).save)
-            _write(self._out / "history.csv", lambda path: _write_history(self.history, path))
-            _write(self._out / CHECKPOINT, lambda path: save_state(self._learner, path))
+                write_whole(self._out / "model.keras", _float32_copy(self._judge, self._config).save)
+            write_whole(self._out / "history.csv", lambda path: _write_history(self.history, path))
+            write_whole(self._out / CHECKPOINT, lambda path: save_state(self._learner, path))
         except OSError as error:
             raise OSError(
                 f"cannot write epoch {epoch + 1} into {self._out} ({error}): "
@@ -188,7 +191,7 @@ class _Run:
 
 
 def _load_start(network: keras.Model, start: Path) -> None:
-    trained = keras.saving.load_model(start, compile=False)
+    trained = load_network(start)
     try:
         network.set_weights(trained.get_weights())
     except ValueError as error:
@@ -205,18 +208,6 @@ def _float32_copy(network: keras.Model, config: TrainingConfig) -> keras.Model:
     return copy
 
 
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file that appears under its name only when it is whole."""
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    try:
-        write(unfinished)
-        with open(unfinished, "rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the name without the content
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def _write_history(history: list[dict[str, float]], path: Path) -> None:
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)
@@ -226,14 +217,16 @@ def _write_history(history: list[dict[str, float]], path: Path) -> None:
 
 
 def _tensorboard_logger(folder: Path) -> Callable[[dict[str, float]], None]:
-    """Return what writes a row of the history into TensorBoard's log."""
+    """Return what writes a row of the history into TensorBoard's log, which starts anew."""
     from tensorboard.summary import Writer
 
+    shutil.rmtree(folder, ignore_errors=True)  # a resumed run logs all its epochs: one file, in order
+    writer = Writer(str(folder))
+
     def log_row(row: dict[str, float]) -> None:
-        writer = Writer(str(folder))
         for name in HISTORY_COLUMNS[1:]:
             side = "validation" if name.startswith("val_") else "training"
             writer.add_scalar(f"{name.removeprefix('val_')}/{side}", row[name], int(row["epoch"]))
-        writer.close()
+        writer.flush()
 
     return log_row

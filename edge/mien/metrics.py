@@ -23,11 +23,11 @@ class Metrics:
         images: how many.
         accuracy: share of right answers.
         interval: half the width of the 95 % interval of the accuracy (normal approximation).
-        macro_f1: mean over the classes of the harmonic mean of precision and recall.
+        macro_f1: mean over the classes that there are images of, of the harmonic mean of precision and recall.
         calibration_error: expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean
             gap between confidence and accuracy over 15 bins of equal width, weighted by their images.
         log_loss: mean of -log of the true class's probability, which is clipped at 1e-7 as Keras does.
-        recall: per class, in the order of `EMOTIONS`.
+        recall: per class, in the order of `EMOTIONS`; 0 for a class without images.
         precision: per class; 0 for a class that was never predicted.
         confusion: (7, 7) counts, [truth, prediction].
     """
@@ -58,8 +58,6 @@ class Metrics:
 def measure(labels: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.floating[Any]]) -> Metrics:
     """Compare (N, 7) probabilities with (N,) true class ids.
 
-    Macro F1 is the mean over all seven classes; one that is neither present nor predicted counts as 0.
-
     Raises:
         ValueError: there is no image.
     """
@@ -78,7 +76,7 @@ def measure(labels: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.floatin
         images=len(labels),
         accuracy=accuracy,
         interval=1.96 * math.sqrt(accuracy * (1 - accuracy) / len(labels)),
-        macro_f1=float(f1.mean()),
+        macro_f1=float(f1[present > 0].mean()),
         calibration_error=_calibration_error(probabilities.max(axis=1), predictions == labels),
         log_loss=float(-np.log(np.maximum(true_probability, 1e-7, dtype=np.float64)).mean()),
         recall=_by_emotion(right / np.maximum(present, 1)),

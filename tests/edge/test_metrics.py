@@ -27,6 +27,16 @@ def test_metrics_agree_with_scikit_learn() -> None:
     np.testing.assert_array_equal(found.confusion, metrics.confusion_matrix(labels, predictions))
 
 
+def test_a_class_without_images_does_not_count_in_macro_f1() -> None:
+    metrics = require_module("sklearn.metrics")
+    labels, probabilities = make_answers()
+    keep = (labels != 1) & (labels != 5)
+    labels, probabilities = labels[keep], probabilities[keep]
+    expected = metrics.f1_score(labels, probabilities.argmax(axis=1), labels=[0, 2, 3, 4, 6], average="macro")
+    assert measure(labels, probabilities).macro_f1 == pytest.approx(expected)
+    assert measure(labels, np.eye(7)[labels]).macro_f1 == 1
+
+
 def test_the_interval_is_that_of_a_share() -> None:
     labels = np.zeros(7178, np.uint8)
     predictions = (np.arange(7178) >= 0.626 * 7178).astype(np.intp)

@@ -12,7 +12,7 @@ from tests.conftest import DATA, make_data, require_module
 require_module("keras")
 
 from train.batches import divide
-from train.config import TrainingConfig
+from train.config import TrainingConfig, check_votes
 from train.fer_plus import is_confirmed, mix_votes, read_votes
 
 pytestmark = pytest.mark.tensorflow
@@ -69,10 +69,10 @@ def test_a_filter_that_leaves_nothing_is_refused() -> None:
         divide(data, TrainingConfig(fer_plus="filter"), np.zeros((len(data), 7), np.float32))
 
 
-@pytest.mark.parametrize("votes", [None, np.zeros((84, 7), np.float32)])
-def test_votes_and_their_use_go_together(votes: np.ndarray | None) -> None:
+@pytest.mark.parametrize(("use", "votes"), [("soft", None), ("filter", None), ("none", Path("fer2013new.csv"))])
+def test_votes_and_their_use_go_together(use: str, votes: Path | None) -> None:
     with pytest.raises(ValueError, match="go together"):
-        divide(make_data(), TrainingConfig(fer_plus="none" if votes is not None else "soft"), votes)
+        check_votes(TrainingConfig(fer_plus=use), votes)
 
 
 def test_votes_of_other_images_are_refused(tmp_path: Path) -> None:

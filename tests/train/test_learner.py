@@ -15,10 +15,12 @@ from train.learner import (
     LogitAdjustedCrossentropy,
     build_learner,
     image_size,
+    load_network,
     load_state,
     measure_batch_statistics,
     save_state,
 )
+from train.models import build
 
 pytestmark = pytest.mark.tensorflow
 
@@ -113,3 +115,22 @@ def test_a_state_is_read_back_to_the_bit(tmp_path: Path) -> None:
     (tmp_path / "state.npz").write_bytes((tmp_path / "state.npz").read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"state.npz cannot be read .* start anew"):
         load_state(other, tmp_path / "state.npz")
+
+
+@pytest.mark.parametrize("content", [b"no model", b"", b"PK\x05\x06" + bytes(18)], ids=["text", "empty", "empty zip"])
+def test_a_file_that_is_no_model_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^\S+model.keras cannot be loaded as a Keras model \(.*\): give"):
+        load_network(tmp_path / "model.keras")
+
+
+def test_half_a_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    build("cnn", width=0.1).save(tmp_path / "model.keras")
+    (tmp_path / "half.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:-2000])
+    with pytest.raises(ValueError, match=r"^\S+half.keras cannot be loaded as a Keras model \(.*\): give"):
+        load_network(tmp_path / "half.keras")
+
+
+def test_tensorflow_trains_without_xla() -> None:
+    """XLA has no kernel for its affine transform; without a GPU here, the setting is all that can be tested."""
+    assert build_learner(TINY, 48, 100, SHARES)[0].jit_compile is False

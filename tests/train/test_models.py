@@ -47,10 +47,7 @@ def test_resemotenet_is_the_published_one() -> None:
     ]
     block = [*main, "Add", "ReLU"]
     head = ["GlobalAveragePooling2D", *["Dense", "Dropout"] * 3, "Dense"]
-    assert sorted(kinds(network)) == sorted(["InputLayer", "Rescaling", *stage * 3, *squeeze, *block * 3, *head])
-    assert [kind for kind in kinds(network) if kind in ("Multiply", "Add", "GlobalAveragePooling2D")] == [
-        "GlobalAveragePooling2D", "Multiply", "Add", "Add", "Add", "GlobalAveragePooling2D"
-    ]  # fmt: skip
+    assert kinds(network) == ["InputLayer", "Rescaling", *stage * 3, *squeeze, *block * 3, *head]
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     plain = [layer.filters for layer in convolutions if layer.kernel_size == (3, 3)]
     assert plain == [64, 128, 256, 512, 512, 1024, 1024, 2048, 2048]
@@ -59,8 +56,6 @@ def test_resemotenet_is_the_published_one() -> None:
     dense = [layer.units for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     assert dense == [16, 256, 1024, 512, 256, 7]
     assert [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)] == [0.5] * 3
-    momenta = {layer.momentum for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
-    assert momenta == {0.9}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -42,6 +42,16 @@ def test_images_of_any_size_and_colour_are_read(tmp_path: Path, capsys: pytest.C
     assert "7 own images: a face was found in 0, the others are taken whole" in capsys.readouterr().out
 
 
+def test_files_of_other_types_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_own(tmp_path, {"happy": 2, "sad": 2})
+    cv2.imwrite(str(tmp_path / "sad/5.webp"), np.zeros((60, 60), np.uint8))
+    for name in ("a.heic", "b.gif", ".DS_Store"):
+        (tmp_path / "sad" / name).write_bytes(b"...")
+    assert len(load_own_images(tmp_path).images) == 5
+    assert f"left out, such as {tmp_path}/sad/a.heic" in (output := capsys.readouterr().out)
+    assert "note: 2 files are no .jpg, .jpeg, .png" in output
+
+
 def test_a_face_in_a_picture_is_cut_as_the_device_cuts_it(tmp_path: Path, portrait: Image) -> None:
     gray = to_gray(portrait)
     (face,) = load_own_images(write_own(tmp_path, {"happy": 1}, portrait)).images

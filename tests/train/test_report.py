@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,12 +17,14 @@ from tests.conftest import make_data, require_module
 keras = require_module("keras")
 
 from train import training
+from train.__main__ import command_of
 from train.batches import as_input, divide
 from train.config import RECIPES, TrainingConfig
 from train.report import write_report
 
 pytestmark = pytest.mark.tensorflow
 
+OPTIONS: dict[str, Any] = {"start": None, "fer_plus_votes": None, "teacher": []}
 CONFIG = replace(RECIPES["strong"], model="resemotenet", width=0.06, epochs=2, batch_size=16, mixed_precision=True)
 
 
@@ -38,7 +41,7 @@ def run(data: Fer2013, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     sides = divide(data, CONFIG)
     model = training.train(sides, CONFIG, out, {"data_sha256": data.sha256})
-    line = write_report(model, data, sides, CONFIG, None)
+    line = write_report(model, data, sides, CONFIG, command_of(CONFIG, OPTIONS))
     assert line.startswith(f"{out / 'report.md'}: ")
     return out
 
@@ -82,10 +85,18 @@ def test_every_picture_of_the_report_is_there_and_shows_something(run: Path) -> 
         assert picture.std() > 10
 
 
-def test_the_papers_own_settings_need_no_flags(tmp_path: Path) -> None:
-    from train.report import _command
+def test_the_papers_own_settings_need_no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert command_of(TrainingConfig(), OPTIONS) == "python -m train cnn --recipe paper --data PATH"
 
-    assert _command(TrainingConfig(), None, []).strip() == "python -m train cnn --recipe paper --data PATH"
+
+def test_what_a_run_was_given_is_in_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    options = {"start": Path("my models/a.keras"), "fer_plus_votes": Path("v.csv"), "teacher": [Path("a"), Path("b c")]}
+    assert command_of(TrainingConfig(fer_plus="soft", measured_statistics=False), options) == (
+        "KERAS_BACKEND=jax python -m train cnn --recipe paper --data PATH --no-measured-statistics --fer-plus soft "
+        "--fer-plus-votes v.csv --start 'my models/a.keras' --teacher a 'b c'"
+    )
 
 
 def test_more_images_than_mistakes_are_no_problem(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Training writes what it promises, and an interruption costs nothing but time."""
 
 import csv
+import json
 import os
 import re
 import resource
@@ -8,7 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +23,10 @@ from tests.conftest import REPOSITORY, make_data, require_module, write_csv
 keras = require_module("keras")
 
 from train import learner, training
+from train.__main__ import build_parser, main, settle
 from train.batches import EpochBatches, Sides, divide
-from train.config import CHECKPOINT, RECIPES, TrainingConfig
+from train.config import CHECKPOINT, RECIPES, TrainingConfig, write_run
+from train.files import write_whole
 from train.progress import RunProgress
 
 pytestmark = pytest.mark.tensorflow
@@ -53,8 +59,15 @@ def test_what_a_run_was_started_with_must_be_given_again(tmp_path: Path) -> None
     start = train(data, config, tmp_path / "first")
     sides, facts = divide(data, config), {"data_sha256": "...", "start_sha256": "abc"}
     training.train(sides, config, tmp_path / "second", facts, start=start)
-    with pytest.raises(ValueError, match=r"another --start \(its hash was abc, now None\)"):
+    with pytest.raises(ValueError, match=r"another --start \(it was abc, now None\): give the same one"):
         training.train(sides, config, tmp_path / "second", {**facts, "start_sha256": None}, resume=True)
+    with pytest.raises(ValueError, match=r"another KERAS_BACKEND \(it was None, now jax\): give the same one"):
+        training.train(sides, config, tmp_path / "second", {**facts, "backend": "jax"}, resume=True)
+    settings = json.loads((tmp_path / "second/run.json").read_text())
+    del settings["mixup"]
+    (tmp_path / "second/run.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="started by a version without mixup: start anew in another --out"):
+        training.train(sides, config, tmp_path / "second", facts, resume=True)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -65,6 +78,10 @@ def test_a_run_whose_checkpoint_is_gone_is_not_restarted_silently(tmp_path: Path
     with pytest.raises(ValueError, match=r"checkpoint.npz holds 0 epochs, history.csv has 2: restore"):
         train(data, config, tmp_path, resume=True)
     (tmp_path / "gone").rename(tmp_path / CHECKPOINT)
+    # Without its history, the next epoch would pass for the best yet.
+    (tmp_path / "history.csv").rename(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"checkpoint.npz holds 2 epochs, history.csv has 0: restore"):
+        train(data, config, tmp_path, resume=True)
     (tmp_path / "run.json").unlink()
     with pytest.raises(FileExistsError, match=r"already holds a run \(checkpoint.npz\)"):
         train(data, config, tmp_path)
@@ -129,16 +146,14 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(
     data = make_data()
     train(data, config, tmp_path / "whole")
 
-    write = training._write
-
-    def fail_once(path: Path, content: object) -> None:
+    def fail_once(path: Path, content: Callable[[Path], object]) -> None:
         """Stop where it hurts most: the history has the epoch, the checkpoint not yet."""
         if path.name == CHECKPOINT and len(training.read_history(path.with_name("history.csv"))) == epoch:
-            monkeypatch.setattr(training, "_write", write)
+            monkeypatch.setattr(training, "write_whole", write_whole)
             raise KeyboardInterrupt
-        write(path, content)  # type: ignore[arg-type]
+        write_whole(path, content)
 
-    monkeypatch.setattr(training, "_write", fail_once)
+    monkeypatch.setattr(training, "write_whole", fail_once)
     with pytest.raises(KeyboardInterrupt):
         train(data, config, tmp_path / "broken")
     train(data, config, tmp_path / "broken", resume=True)
@@ -147,6 +162,11 @@ def test_an_interrupted_run_continues_as_if_nothing_had_happened(
     whole, broken = (keras.saving.load_model(tmp_path / name / "model.keras") for name in ("whole", "broken"))
     for expected, found in zip(whole.get_weights(), broken.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def moving_mean(model: Path) -> np.ndarray:
+    (mean,) = [weight for weight in keras.saving.load_model(model).weights if "moving_mean" in weight.path]
+    return np.asarray(keras.ops.convert_to_numpy(mean))
 
 
 def measured_mean(sides: Sides, model: Path) -> np.ndarray:
@@ -169,12 +189,23 @@ def test_averaged_weights_are_what_is_judged_and_kept(tmp_path: Path) -> None:
         kernels.append(keras.saving.load_model(model).get_weights()[0])
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-5
     # The kept model's batch statistics are those of its own weights.
-    (mean,) = [weight for weight in keras.saving.load_model(model).weights if "moving_mean" in weight.path]
-    expected = measured_mean(divide(data, averaged), model)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(mean), expected, atol=1e-4)
+    np.testing.assert_allclose(moving_mean(model), measured_mean(divide(data, averaged), model), atol=1e-4)
     # Learning itself goes on with the plain weights: both runs learnt the same.
     histories = [training.read_history(tmp_path / name / "history.csv") for name in ("0.0", "0.9")]
     assert [row["loss"] for row in histories[0]] == [row["loss"] for row in histories[1]]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_batch_statistics_are_measured_unless_told_otherwise(tmp_path: Path) -> None:
+    data, config = make_data(per_class=30), TrainingConfig(epochs=1, batch_size=8)
+    measured = train(data, config, tmp_path / "measured")
+    moving = train(data, replace(config, measured_statistics=False), tmp_path / "moving")
+    expected = measured_mean(divide(data, config), measured)
+    np.testing.assert_allclose(moving_mean(measured), expected, atol=1e-4)
+    assert np.abs(moving_mean(moving) - expected).max() > 0.01
+    # What is learnt is the same.
+    histories = [training.read_history(run.parent / "history.csv") for run in (measured, moving)]
+    assert histories[0][0]["loss"] == histories[1][0]["loss"]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -187,7 +218,7 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> 
         train(data, config, tmp_path)
     with pytest.raises(ValueError, match=r"batch_size was 8, now 9; ema was 0.0, now 0.5"):
         train(data, TrainingConfig(epochs=1, batch_size=9, ema=0.5), tmp_path, resume=True)
-    with pytest.raises(ValueError, match=r"another file or folder in --data \(its hash was"):
+    with pytest.raises(ValueError, match=r"another file or folder in --data \(it was"):
         train(make_data(seed=1), config, tmp_path, resume=True)
 
 
@@ -204,7 +235,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last step of an epoch can break the weights, and the loss of no step shows it."""
     monkeypatch.setattr(EpochBatches, "__len__", lambda self: 1)
-    config = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e38, optimizer="sgd")
+    config = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e39, optimizer="sgd")  # infinite as float32
     with pytest.raises(FloatingPointError, match="the network's answers became nan in epoch 1"):
         train(make_data(), config, tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"run.json"}
@@ -320,15 +351,27 @@ def test_the_bar_shows_the_time_left_and_validation_accuracy(capsys: pytest.Capt
     assert "epoch 2/3: loss 1.5000, accuracy 40.0%; validation loss 1.2500, accuracy 40.00%\n" in output
 
 
-def test_tensorboard_gets_the_history(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_tensorboard_gets_the_history_in_order_after_a_resume_too(tmp_path: Path) -> None:
     events = require_module("tensorboard.backend.event_processing.event_accumulator")
-    row = {"epoch": 3.0, "loss": 1.5, "accuracy": 0.4, "val_loss": 1.25, "val_accuracy": 0.5, "val_macro_f1": 0.25}
-    training._tensorboard_logger(tmp_path)(row)
-    log = events.EventAccumulator(str(tmp_path), size_guidance={events.TENSORS: 0})
+    data, config = make_data(), TrainingConfig(epochs=3, batch_size=8)
+    sides, facts = divide(data, config), {"data_sha256": data.sha256}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunProgress, "epoch_done", lambda self, row, is_best: stop_after_two(row))
+        with pytest.raises(KeyboardInterrupt):
+            training.train(sides, config, tmp_path, facts, tensorboard=True)
+    training.train(sides, config, tmp_path, facts, resume=True, tensorboard=True)
+    log = events.EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={events.TENSORS: 0})
     log.Reload()
     assert "accuracy/validation" in log.Tags()["tensors"]
-    (event,) = log.Tensors("loss/validation")
-    assert (event.step, event.tensor_proto.float_val[0]) == (3, 1.25)
+    found = [(event.step, event.tensor_proto.float_val[0]) for event in log.Tensors("loss/validation")]
+    history = training.read_history(tmp_path / "history.csv")
+    assert found == [(row["epoch"], pytest.approx(row["val_loss"])) for row in history]
+
+
+def stop_after_two(row: dict[str, float]) -> None:
+    if row["epoch"] == 2:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
@@ -375,3 +418,57 @@ def test_a_mistake_gets_one_line(tmp_path: Path, arguments: list[str], code: int
     assert message in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"recipe": "paper", "fer_plus": "soft"}, "--fer-plus soft and --fer-plus-votes FILE go together"),
+        ({"out": REPOSITORY / "README.md"}, r"--out \S+README.md is a file: give a folder"),
+    ],
+)
+def test_mistakes_are_found_before_the_data_are_read(
+    settings: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    assert main(["cnn", "--data", "nothing.csv", "--out", str(tmp_path / "run"), *words]) == 1
+    assert re.fullmatch(f"error: {message}.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("is_begun", "message"), [(False, "stopped"), (True, "stopped: --resume goes on after")])
+def test_resume_is_promised_where_there_is_a_run(
+    is_begun: bool,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(path: str) -> None:
+        if is_begun:
+            write_run(tmp_path, TrainingConfig(), {})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.own_data.load_data", stop)
+    assert main(["cnn", "--data", "fer2013.csv", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.strip().startswith(message)
+    assert ("--resume" in message) is is_begun
+
+
+def test_a_start_that_saw_the_validation_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_data()
+    table, start = write_csv(data, tmp_path / "fer2013.csv"), tmp_path / "start"
+    start.mkdir()
+    (start / "model.keras").write_bytes(b"")
+    write_run(start, TrainingConfig(seed=1), {"data_sha256": data.sha256})
+    arguments = ["cnn", "--data", str(table), "--out", str(tmp_path / "run"), "--start", str(start / "model.keras")]
+    assert main(arguments) == 1
+    assert "start has seed 1, this run 0: it has learnt from images that this run" in capsys.readouterr().err
+
+
+def test_a_narrow_network_to_start_from_brings_its_width(tmp_path: Path) -> None:
+    write_run(tmp_path, TrainingConfig(model="resemotenet", width=0.24), {})
+    options = vars(build_parser().parse_args(["resemotenet", "--data", "x.csv", "--recipe", "fine-tune"]))
+    options |= {"start": tmp_path / "model.keras", "out": None, "resume": False}
+    assert settle(dict(options)).width == 0.24
+    assert settle({**options, "width": 0.5}).width == 0.5
+    assert settle({**options, "start": tmp_path / "elsewhere" / "model.keras"}).width == 1

@@ -17,9 +17,6 @@ STEM_FILTERS = (64, 128, 256)
 RESIDUAL_FILTERS = (512, 1024, 2048)
 DENSE_UNITS = (1024, 512, 256)
 DROPOUT = 0.5
-MOMENTUM = 0.9
-"""Of batch normalization, as in PyTorch, in which the network was published. Keras' 0.99 lags behind
-weights that learn at a constant rate: two points of validation in the mean (docs/experiments.md)."""
 SQUEEZE_RATIO = 16
 
 
@@ -36,7 +33,7 @@ def build(size: int = 48, width: float = 1.0, dropout: float = 1.0) -> keras.Mod
     x = layers.Rescaling(1 / 255)(x)
     for filters in STEM_FILTERS:
         x = layers.Conv2D(scaled(filters, width), 3, padding="same")(x)
-        x = layers.BatchNormalization(momentum=MOMENTUM)(x)
+        x = layers.BatchNormalization()(x)
         x = layers.ReLU()(x)
         x = layers.MaxPooling2D()(x)
     x = _squeeze_and_excite(x)
@@ -63,12 +60,12 @@ def _squeeze_and_excite(x: Any) -> Any:
 def _residual_block(x: Any, filters: int) -> Any:
     """Two 3x3 convolutions, the first with stride 2, beside a 1x1 one (He et al. 2016, arXiv:1512.03385)."""
     shortcut = layers.Conv2D(filters, 1, strides=2)(x)
-    shortcut = layers.BatchNormalization(momentum=MOMENTUM)(shortcut)
+    shortcut = layers.BatchNormalization()(shortcut)
     # Padding on all sides, as in PyTorch; "same" would look one pixel beside the shortcut.
     x = layers.ZeroPadding2D(1)(x)
     x = layers.Conv2D(filters, 3, strides=2)(x)
-    x = layers.BatchNormalization(momentum=MOMENTUM)(x)
+    x = layers.BatchNormalization()(x)
     x = layers.ReLU()(x)
     x = layers.Conv2D(filters, 3, padding="same")(x)
-    x = layers.BatchNormalization(momentum=MOMENTUM)(x)
+    x = layers.BatchNormalization()(x)
     return layers.ReLU()(layers.Add()([x, shortcut]))
