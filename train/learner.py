@@ -74,11 +74,11 @@ def build_learner(
     return learner, network
 
 
-def build_network(config: TrainingConfig, size: int = FULL_SIZE, dropout: float | None = None) -> keras.Model:
+def build_network(config: TrainingConfig, size: int = FULL_SIZE) -> keras.Model:
     """Build the network in the run's precision; its weights are float32 in either."""
     keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
     try:
-        return build(config.model, size, config.width, config.dropout if dropout is None else dropout)
+        return build(config.model, size, config.width, config.dropout)
     finally:
         keras.config.set_dtype_policy("float32")
 

@@ -17,7 +17,6 @@ from train.files import write_whole
 from train.learner import (
     FULL_SIZE,
     build_learner,
-    build_network,
     image_size,
     load_network,
     load_state,
@@ -103,7 +102,8 @@ class _Run:
         # Drawn, because folders are read class by class.
         rows = np.random.default_rng(config.seed).permutation(len(sides.training))[:STATISTICS_IMAGES]
         self._statistics_images = as_input(sides.training.images[rows])
-        self._judge = build_network(config, dropout=0.0)  # batch statistics are measured without dropout
+        # Without dropout, as batch statistics are measured, and in float32, as the model is kept.
+        self._judge = build(config.model, FULL_SIZE, config.width, dropout=0.0)
         self._restore(image_size(config, len(self.history)))
         if not self.epochs_done <= len(self.history) <= self.epochs_done + 1:
             raise ValueError(
@@ -163,7 +163,7 @@ class _Run:
         self.history.append(row)
         try:
             if self.best == row:
-                write_whole(self._out / "model.keras", _float32_copy(self._judge, self._config).save)
+                write_whole(self._out / "model.keras", _copy(self._judge, self._config).save)
             write_whole(self._out / "history.csv", lambda path: _write_history(self.history, path))
             write_whole(self._out / CHECKPOINT, lambda path: save_state(self._learner, path))
         except OSError as error:
@@ -201,8 +201,8 @@ def _load_start(network: keras.Model, start: Path) -> None:
         ) from error
 
 
-def _float32_copy(network: keras.Model, config: TrainingConfig) -> keras.Model:
-    """Return the network without mixed precision and at its full size: what others load."""
+def _copy(network: keras.Model, config: TrainingConfig) -> keras.Model:
+    """Return the network with its dropout: what others load, and may go on training."""
     copy = build(config.model, FULL_SIZE, config.width, config.dropout)
     copy.set_weights(network.get_weights())
     return copy
