@@ -5,7 +5,9 @@ import hashlib
 import os
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     options: dict[str, Any] = {"out": None, "resume": False, "start": None, "fer_plus_votes": None, "teacher": []}
     options |= {"tensorboard": False, **vars(arguments)}
     if not options.get("list") and (missing := [name for name in ("model", "data") if not options.get(name)]):
-        parser.error(f"give a {missing[0]}: python -m train cnn --data fer2013.csv; or --list")
+        what = "a model" if missing[0] == "model" else "--data"
+        parser.error(f"give {what}: python -m train cnn --data fer2013.csv; or --list")
     try:
         if options.get("list"):
-            return _list()
+            return _list(options.get("width"))
         return _train(options)
     except KeyboardInterrupt:
         is_begun = options["out"] and (options["out"] / "run.json").exists()
@@ -82,10 +85,10 @@ def _add_setting(group: Any, item: "Field[Any]") -> None:
         group.add_argument(flag, type=kind, help=f"{text} (default: {item.default})", metavar="N")
 
 
-def _list() -> int:
+def _list(width: float | None) -> int:
     with quiet_native_log():
         from train.complexity import table
-    print(table())
+    print(table(TrainingConfig().width if width is None else TrainingConfig(width=width).width))
     return 0
 
 
@@ -98,6 +101,8 @@ def _train(options: dict[str, Any]) -> int:
     teachers = {str(run): run / "model.keras" for run in options["teacher"]}
     facts: dict[str, Any] = _hashes(start=start, votes=options["fer_plus_votes"])
     facts["teachers_sha256"] = list(_hashes(**teachers).values()) or None
+    facts |= {name: options[name] and str(options[name]) for name in ("start", "fer_plus_votes")}
+    facts["teacher"] = [str(run) for run in options["teacher"]]
     check_votes(config, options["fer_plus_votes"])
     check_run(out, config, facts, options["resume"])
     data = load_data(options["data"])
@@ -107,6 +112,8 @@ def _train(options: dict[str, Any]) -> int:
     with quiet_native_log():
         import keras
 
+        with suppress(ModuleNotFoundError):
+            import_module("tensorflow")  # whatever the backend, Keras imports it sooner or later, and it talks
         from train.batches import divide
         from train.distillation import distil
         from train.fer_plus import read_votes
@@ -116,7 +123,7 @@ def _train(options: dict[str, Any]) -> int:
         keras.ops.zeros(1)  # makes TensorFlow look for a GPU, and say so, now
     votes = read_votes(options["fer_plus_votes"], data) if options["fer_plus_votes"] else None
     sides = divide(data, config, votes)
-    for sentence in scarce_classes(sides.training):
+    for sentence in scarce_classes(sides.training, has_start=start is not None):
         print(f"note: {sentence}")
     print(f"{len(sides.training):,} images to learn from, {len(sides.validation):,} to validate on")
     if start:
@@ -135,7 +142,13 @@ def settle(options: dict[str, Any]) -> TrainingConfig:
 
     recipe = options.get("recipe", "fine-tune" if is_own_folder(Path(options["data"])) else "paper")
     options["out"] = options["out"] or Path("runs") / f"{options['model']}-{recipe}"
-    config = config_of(read_run(options["out"])) if options["resume"] else RECIPES[recipe]
+    config = RECIPES[recipe]
+    if options["resume"]:
+        run = read_run(options["out"])
+        config = config_of(run)
+        for name in ("start", "fer_plus_votes"):
+            options[name] = options[name] or (run.get(name) and Path(run[name]))
+        options["teacher"] = options["teacher"] or [Path(teacher) for teacher in run.get("teacher", [])]
     config = replace(config, **{name: options[name] for name in SETTINGS if name in options})
     options["start"] = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
     if "width" not in options and (start_run := _run_of(options["start"])):

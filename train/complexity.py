@@ -51,13 +51,18 @@ def measure_complexity(network: keras.Model) -> Complexity:
     )
 
 
-def table() -> str:
-    """Return the cost of all our networks as text; ResEmoteNet also as narrow as a small device wants it."""
+def table(width: float = 1.0) -> str:
+    """Return the cost of all our networks as text; ResEmoteNet also as narrow as a small device wants it.
+
+    Args:
+        width: of the networks.
+    """
     lines = ["model         width   parameters   multiply-adds   float file   int8 file"]
-    for name, width in [*((name, 1.0) for name in MODELS), ("resemotenet", 0.24)]:
-        cost = measure_complexity(build(name, width=width))
+    narrow = [] if width == 0.24 else [("resemotenet", 0.24)]
+    for name, factor in [*((name, width) for name in MODELS), *narrow]:
+        cost = measure_complexity(build(name, width=factor))
         lines.append(
-            f"{name:<12} {width:>6.2f} {cost.parameters / 1e6:>10.2f} M {cost.multiply_adds / 1e6:>13.1f} M "
+            f"{name:<12} {factor:>6.2f} {cost.parameters / 1e6:>10.2f} M {cost.multiply_adds / 1e6:>13.1f} M "
             f"{cost.float_bytes / 1e6:>9.2f} MB {cost.int8_bytes / 1e6:>8.2f} MB"
         )
     return "\n".join(lines)

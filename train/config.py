@@ -29,6 +29,8 @@ CHOICES = {
     "fer_plus": ("none", "soft", "filter"),
 }
 POSITIVE = ("epochs", "batch_size", "learning_rate", "width")
+MAX_WIDTH = 4.0
+"""Wider networks would not fit into a workstation's memory."""
 SHARES = (
     *("label_smoothing", "teacher_share", "ema", "erasing", "brightness", "contrast", "zoom", "shift"),
     *("small_share", "warmup_share"),
@@ -86,6 +88,8 @@ class TrainingConfig:
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be above 0")
+        if self.width > MAX_WIDTH:
+            raise ValueError(f"width {self.width} must be at most {MAX_WIDTH}")
         for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be 0 or more and below 1")
@@ -197,10 +201,10 @@ def check_run(out: Path, config: TrainingConfig, facts: dict[str, Any], resume: 
     if changed := config.differences(config_of(before)):
         raise ValueError(f"{out} was started with other settings ({'; '.join(changed)}): give the same ones")
     for name, value in facts.items():
-        if before.get(name) != value:
+        if name in FACTS and (was := before.get(name)) != value:
+            kind = "no" if was is None else "another"
             raise ValueError(
-                f"{out} was started with another {FACTS[name]} (it was {before.get(name)}, now {value}): "
-                "give the same one"
+                f"{out} was started with {kind} {FACTS[name]}: {'leave it out' if was is None else 'give the same one'}"
             )
 
 

@@ -46,13 +46,20 @@ def distil(
         _check_teacher(teacher, config, data_sha256)
     kept = out / SOFT_LABELS
     if resume and kept.exists():
-        answers = np.load(kept, allow_pickle=False)
+        answers = _read_answers(kept)
     else:
         answers = np.mean([ask(teacher, sides.training, config.seed) for teacher in teachers], axis=0)
         out.mkdir(parents=True, exist_ok=True)
         write_whole(kept, lambda path: np.save(path, answers))
     share = config.teacher_share
     return replace(sides, targets=((1 - share) * sides.targets + share * answers).astype(np.float32))
+
+
+def _read_answers(path: Path) -> Array:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): remove it, and the teachers are asked again") from error
 
 
 def ask(run: Path, training: Fer2013, seed: int) -> Array:

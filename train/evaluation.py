@@ -43,7 +43,7 @@ class Evaluation:
     @property
     def result(self) -> str:
         """The figure that counts, in words."""
-        return f"{self.metrics.accuracy:.1%} on {self.metrics.images:,} {self.judged_name} images"
+        return f"{self.metrics.accuracy:.2%} on {self.metrics.images:,} {self.judged_name} images"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures for a JSON file."""

@@ -14,12 +14,13 @@ from mien.metrics import Metrics
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 SAMPLES = 5
+SAMPLES_SEED = 2
 VIEWS = 6
 
 
 def plot_samples(data: Fer2013, path: Path) -> None:
     """Draw five images of each class, a row a class; drawn with a fixed seed."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(SAMPLES_SEED)
     with _figure(path, len(EMOTIONS), SAMPLES, figsize=(SAMPLES * 1.1 + 0.8, len(EMOTIONS) * 1.1)) as (_, axes):
         for label, name in enumerate(EMOTIONS):
             rows = np.flatnonzero(data.labels == label)
@@ -59,19 +60,21 @@ def plot_classes(parts: dict[str, Fer2013], path: Path) -> None:
 def plot_history(history: list[dict[str, float]], title: str, path: Path) -> None:
     """Draw accuracy (left) and loss (right) of training and validation over the epochs."""
     epochs = [row["epoch"] for row in history]
+    marker = "." if len(epochs) < 4 else ""  # a line needs two epochs to be seen
     best = max(history, key=lambda row: row["val_accuracy"])
     with _figure(path, 1, 2, figsize=(10, 4)) as (figure, axes):
         figure.suptitle(title)
-        for axis, name in zip(axes[0], ("accuracy", "loss"), strict=True):
-            axis.plot(epochs, [row[name] for row in history], color=BLUE, label="training, as it learns")
-            axis.plot(epochs, [row[f"val_{name}"] for row in history], color=ORANGE, label="validation")
+        labels = ("training, as it learns", "training: what the recipe minimises")
+        for axis, name, training_label in zip(axes[0], ("accuracy", "loss"), labels, strict=True):
+            axis.plot(epochs, [row[name] for row in history], marker=marker, color=BLUE, label=training_label)
+            axis.plot(epochs, [row[f"val_{name}"] for row in history], marker=marker, color=ORANGE, label="validation")
             axis.plot(best["epoch"], best[f"val_{name}"], "o", color=ORANGE, label="the epoch that was kept")
             axis.set(xlabel="epoch", ylabel=name)
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
+            axis.legend(frameon=False)
         axes[0, 0].yaxis.set_major_formatter(_percent())
-        axes[0, 0].legend(frameon=False)
 
 
 def plot_confusion(metrics: Metrics, title: str, path: Path) -> None:
@@ -88,21 +91,23 @@ def plot_confusion(metrics: Metrics, title: str, path: Path) -> None:
             axis.set(xlabel="what the network says", ylabel="the label")
             for (row, column), value in np.ndenumerate(values):
                 colour = "white" if shares[row, column] > 0.5 else "black"
-                axis.text(column, row, text.format(value), ha="center", va="center", fontsize=8, color=colour)
+                said = text.format(value) if counts[row].any() else "–"
+                axis.text(column, row, said, ha="center", va="center", fontsize=8, color=colour)
         axes[0, 0].set_title("images", fontsize=10)
         axes[0, 1].set_title("share of the label's images", fontsize=10)
 
 
 def plot_recall(metrics: Metrics, title: str, path: Path) -> None:
     """Draw recall and precision of each class as bars."""
-    places = np.arange(len(EMOTIONS))
+    places, images = np.arange(len(EMOTIONS)), metrics.confusion.sum(axis=1)
     with _figure(path, figsize=(8, 4)) as (_, axis):
         for offset, values, colour, label in (
             (-0.2, metrics.recall, BLUE, "recall: how many of its images are found"),
             (0.2, metrics.precision, GREY, "precision: how often it is right when named"),
         ):
             bars = axis.bar(places + offset, list(values.values()), 0.38, color=colour, label=label)
-            axis.bar_label(bars, [f"{value:.0%}" for value in values.values()], fontsize=8)
+            shown = [f"{value:.0%}" if count else "–" for value, count in zip(values.values(), images, strict=True)]
+            axis.bar_label(bars, shown, fontsize=8)
         axis.set_xticks(places, EMOTIONS)
         axis.set(title=title, ylim=(0, 1.25))
         axis.set_yticks([0, 0.25, 0.5, 0.75, 1])
@@ -153,4 +158,4 @@ def _show(axis: Any, image: Any) -> None:
 def _percent() -> Any:
     from matplotlib.ticker import PercentFormatter
 
-    return PercentFormatter(1, decimals=0)
+    return PercentFormatter(1)  # with as many digits as the ticks need

@@ -81,13 +81,19 @@ def load_own_images(root: Path) -> Fer2013:
     return Fer2013(np.stack(images), np.array(labels, np.uint8), np.zeros(len(labels), np.uint8))
 
 
-def scarce_classes(data: Fer2013) -> list[str]:
-    """Return one sentence for each class that is missing or nearly empty in the images to learn from."""
+def scarce_classes(data: Fer2013, has_start: bool = False) -> list[str]:
+    """Return one sentence for each class that is missing or nearly empty in the images to learn from.
+
+    Args:
+        data: the images to learn from.
+        has_start: whether the network knows something already.
+    """
+    loss = "the network may forget it" if has_start else "the network will not know it"
     counts = np.bincount(data.labels, minlength=len(EMOTIONS))
     sentences = []
     for name, count in zip(EMOTIONS, counts, strict=True):
         if count == 0:
-            sentences.append(f"{name} has no image to learn from: the network will not know it")
+            sentences.append(f"{name} has no image to learn from: {loss}")
         elif count < FEW_IMAGES:
             sentences.append(
                 f"{name} has only {count} image{'s' if count > 1 else ''} to learn from: expect little of it"

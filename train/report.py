@@ -57,9 +57,8 @@ def write_report(
     evaluation = evaluate(model, data, sides)
     content = {**evaluation.to_dict(), "images": {"training": len(sides.training), "validation": len(sides.validation)}}
     is_fer2013 = evaluation.judged_name == "test"
-    _draw(out, data, sides, config, evaluation, history)
-
     name = f"{config.model}{'' if config.width == 1 else f' at width {config.width}'}, recipe {config.recipe}"
+    _draw(out, data, sides, config, evaluation, history, name)
     best = max(history, key=lambda row: row["val_accuracy"])
     text = [
         f"# {name}: {evaluation.result}",
@@ -69,13 +68,18 @@ def write_report(
     ]
     if is_fer2013 and (paper := PAPER.get(config.model)):
         text += ["## Against the paper", _paper_table(evaluation, paper)]
+    chosen = f"validation {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}"
     if start is not None:
-        text += ["## What training changed", _start_table(start, sides, evaluation.parts["validation"])]
+        before = measure(sides.validation.labels, predict(load_network(start), sides.validation))
+        text += ["## What training changed", _start_table(before, evaluation.parts["validation"])]
+        chosen += f", {before.accuracy:.1%} before" + (
+            "" if before.accuracy < best["val_accuracy"] else f": no better than {start}, which is the one to use"
+        )
     text += [
         "## Figures of merit",
         _parts_table(evaluation),
         _class_table(evaluation.metrics),
-        _notes(evaluation, is_fer2013),
+        _notes(evaluation, is_fer2013, config.measured_statistics or config.ema > 0),
     ]
     text += ["## How it went", "![Accuracy and loss over the epochs](history.png)"]
     text += ["## What it confuses", "![Confusion matrix](confusion.png)", "![Recall and precision](recall.png)"]
@@ -86,7 +90,6 @@ def write_report(
     write_text_whole(out / "report.md", "\n\n".join(text) + "\n")
     # The last file: it tells others, such as --teacher, that the run is finished.
     write_text_whole(out / "evaluation.json", json.dumps(content, indent=2) + "\n")
-    chosen = f"validation {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}"
     return f"{out / 'report.md'}: {evaluation.result}; {chosen}"
 
 
@@ -97,8 +100,8 @@ def _draw(
     config: TrainingConfig,
     evaluation: Evaluation,
     history: list[dict[str, float]],
+    title: str,
 ) -> None:
-    title = f"{config.model}, recipe {config.recipe}"
     judged_title = f"{title}: {evaluation.result}"
     parts = {"training": sides.training, "validation": sides.validation, "test": data.test}
     figures.plot_samples(sides.training, out / "samples.png")
@@ -130,9 +133,7 @@ def _paper_table(evaluation: Evaluation, paper: dict[str, tuple[float, float | N
     return "\n".join(lines)
 
 
-def _start_table(start: Path, sides: Sides, after: Metrics) -> str:
-    network = load_network(start)
-    before = measure(sides.validation.labels, predict(network, sides.validation))
+def _start_table(before: Metrics, after: Metrics) -> str:
     lines = [f"| {before.images:,} validation images | accuracy | macro F1 |", "|---|---|---|"]
     for name, metrics in (("before", before), ("after", after)):
         lines.append(f"| {name} | {metrics.accuracy:.1%} ± {metrics.interval * 100:.1f} | {metrics.macro_f1:.1%} |")
@@ -159,14 +160,17 @@ def _class_table(metrics: Metrics) -> str:
     return "\n".join([*lines, f"| images | {' | '.join(f'{count:,}' for count in images)} |"])
 
 
-def _notes(evaluation: Evaluation, is_fer2013: bool) -> str:
+def _notes(evaluation: Evaluation, is_fer2013: bool, measured_statistics: bool) -> str:
     training = evaluation.parts["training"]
     notes = (
         f"± is half the 95 % interval. The {training.images:,} images to learn from, seen as they are, without "
         f"augmentation and dropout, give {training.accuracy:.1%} (loss {training.log_loss:.4f}); the curve below shows "
         "them as they were learnt from. The calibration error is the mean gap between confidence and accuracy, in 15 "
-        "bins. Losses are plain cross-entropy, whatever the network learnt with."
+        "bins. Losses in these tables are plain cross-entropy; the curve of training shows what the recipe minimises, "
+        "with all that it does to the labels."
     )
+    if measured_statistics:
+        notes += " Batch normalization's statistics were measured on training images before each validation."
     if is_fer2013:
         notes += " Copies of an image never lie on both sides of the split between training and validation."
     return notes

@@ -85,11 +85,21 @@ def train(
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Read `history.csv`: one row an epoch, with the columns of `HISTORY_COLUMNS`; no file, no row."""
+    """Read `history.csv`: one row an epoch, with the columns of `HISTORY_COLUMNS`; no file, no row.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     if not path.exists():
         return []
-    with open(path, newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with open(path, newline="") as file:
+            return [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged, it should hold the numbers {', '.join(HISTORY_COLUMNS)}: "
+            "restore it, or start anew in another --out"
+        ) from error
 
 
 class _Run:
@@ -145,7 +155,10 @@ class _Run:
 
     def keep_epoch(self, epoch: int, log: dict[str, float]) -> dict[str, float]:
         """Judge the network on validation images, write the run's files; return the history's new row."""
-        self._judge.set_weights(self._network.get_weights())
+        weights = self._network.get_weights()
+        if not all(np.isfinite(weight).all() for weight in weights):  # max pooling can hide it from every answer
+            raise self._broken(f"the network became nan in epoch {epoch + 1}", epoch)
+        self._judge.set_weights(weights)
         if self._config.ema:
             self._learner.optimizer.finalize_variable_values(self._judge.trainable_variables)  # sets the averaged ones
             # As a copy: JAX would share the arrays, and predicting gives its own away.
@@ -154,7 +167,7 @@ class _Run:
             measure_batch_statistics(self._judge, self._statistics_images)
         probabilities = predict(self._judge, self._sides.validation)
         if not np.isfinite(probabilities).all():
-            raise self._broken(f"the network's answers became nan in epoch {epoch + 1}", epoch)
+            raise self._broken(f"the network became nan in epoch {epoch + 1}", epoch)
         judged = measure(self._sides.validation.labels, probabilities)
         row = {"epoch": epoch + 1.0, "loss": log["loss"], "accuracy": log["accuracy"]}
         row |= {"val_loss": judged.log_loss, "val_accuracy": judged.accuracy, "val_macro_f1": judged.macro_f1}
@@ -174,7 +187,7 @@ class _Run:
         return row
 
     def _broken(self, what: str, epoch: int) -> FloatingPointError:
-        advice = "start anew with a lower --learning-rate"
+        advice = "start anew in another --out with a lower --learning-rate"
         if epoch:
             advice += f", or from --start {self._out / 'model.keras'}; {self._out / CHECKPOINT} holds epoch {epoch}"
         return FloatingPointError(f"{what}: {advice}")

@@ -1,6 +1,7 @@
 """A pupil learns what its teachers answer, and only from teachers that have not seen its validation images."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,5 +100,11 @@ def test_the_command_takes_a_run_as_a_teacher(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert f"--teacher {teacher}\n" in (tmp_path / "pupil" / "report.md").read_text()
     assert len(json.loads((tmp_path / "pupil" / "run.json").read_text())["teachers_sha256"]) == 1
-    forgotten = run_command("resemotenet", *arguments, *pupil, "--resume")
-    assert "was started with another --teacher" in forgotten.stderr
+    resumed = run_command("resemotenet", *arguments, *pupil, "--resume")  # remembers its teacher
+    assert resumed.returncode == 0, resumed.stderr
+    labels = tmp_path / "pupil" / SOFT_LABELS
+    labels.write_bytes(labels.read_bytes()[:200])
+    damaged = run_command("resemotenet", *arguments, *pupil, "--resume").stderr.splitlines()[-1]
+    assert re.match(r"error: \S+soft_labels.npy cannot be read \(.*\): remove it, and the teachers", damaged)
+    other = run_command("resemotenet", *arguments, *pupil, "--resume", "--teacher", str(tmp_path / "pupil"))
+    assert "was started with another --teacher: give the same one" in other.stderr

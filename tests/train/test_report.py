@@ -62,7 +62,7 @@ def test_the_report_puts_the_paper_beside_ours(run: Path) -> None:
     for name, accuracy, loss in (("training", "71.1%", ""), ("validation", "59.4%", ""), ("test", "61.9%", "1.0984")):
         ours = found[name]
         assert f"| {name} | {accuracy} | {loss} | {ours['accuracy']:.1%} | {ours['log_loss']:.4f} |" in report
-    assert report.startswith(f"# resemotenet at width 0.06, recipe strong: {found['test']['accuracy']:.1%} on 140 test")
+    assert report.startswith(f"# resemotenet at width 0.06, recipe strong: {found['test']['accuracy']:.2%} on 140 test")
 
 
 def test_the_command_in_the_report_repeats_the_run(run: Path) -> None:
@@ -96,6 +96,34 @@ def test_what_a_run_was_given_is_in_its_command(monkeypatch: pytest.MonkeyPatch)
         "KERAS_BACKEND=jax python -m train cnn --recipe paper --data PATH --no-measured-statistics --fer-plus soft "
         "--fer-plus-votes v.csv --start 'my models/a.keras' --teacher a 'b c'"
     )
+
+
+def test_a_run_that_made_its_start_no_better_says_so(run: Path, data: Fer2013) -> None:
+    model = run / "model.keras"
+    line = write_report(model, data, divide(data, CONFIG), CONFIG, command_of(CONFIG, OPTIONS), start=model)
+    assert re.search(rf"after epoch \d, [\d.]+% before: no better than {model}, which is the one to use$", line)
+    assert "## What training changed" in (run / "report.md").read_text()
+
+
+def test_one_epoch_and_absent_classes_can_be_seen(tmp_path: Path) -> None:
+    from train.figures import BLUE, ORANGE, plot_history, plot_recall
+
+    row = {"epoch": 1.0, "loss": 1.5, "accuracy": 0.4, "val_loss": 1.25, "val_accuracy": 0.5, "val_macro_f1": 0.25}
+    plot_history([row], "one epoch", tmp_path / "history.png")
+    picture = cv2.imread(str(tmp_path / "history.png"))[60:, :480]  # accuracy alone
+    for colour in (BLUE, ORANGE):
+        blue_green_red = [int(colour[i : i + 2], 16) for i in (5, 3, 1)]
+        dots = (np.abs(picture.astype(int) - blue_green_red).max(axis=2) < 40).astype(np.uint8)
+        assert cv2.erode(dots, np.ones((3, 3))).any()  # more than a line, such as the legend's
+
+    metrics = measure(np.array([0, 3], np.uint8), np.eye(7, dtype=np.float32)[[0, 3]])
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        from matplotlib.axes import Axes
+
+        patch.setattr(Axes, "bar_label", lambda self, bars, labels, **options: said.append(labels))
+        plot_recall(metrics, "two classes", tmp_path / "recall.png")
+    assert said == [["100%", "–", "–", "100%", "–", "–", "–"]] * 2
 
 
 def test_more_images_than_mistakes_are_no_problem(tmp_path: Path) -> None:

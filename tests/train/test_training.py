@@ -59,9 +59,9 @@ def test_what_a_run_was_started_with_must_be_given_again(tmp_path: Path) -> None
     start = train(data, config, tmp_path / "first")
     sides, facts = divide(data, config), {"data_sha256": "...", "start_sha256": "abc"}
     training.train(sides, config, tmp_path / "second", facts, start=start)
-    with pytest.raises(ValueError, match=r"another --start \(it was abc, now None\): give the same one"):
+    with pytest.raises(ValueError, match="started with another --start: give the same one"):
         training.train(sides, config, tmp_path / "second", {**facts, "start_sha256": None}, resume=True)
-    with pytest.raises(ValueError, match=r"another KERAS_BACKEND \(it was None, now jax\): give the same one"):
+    with pytest.raises(ValueError, match="started with no KERAS_BACKEND: leave it out"):
         training.train(sides, config, tmp_path / "second", {**facts, "backend": "jax"}, resume=True)
     settings = json.loads((tmp_path / "second/run.json").read_text())
     del settings["mixup"]
@@ -218,7 +218,7 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path) -> 
         train(data, config, tmp_path)
     with pytest.raises(ValueError, match=r"batch_size was 8, now 9; ema was 0.0, now 0.5"):
         train(data, TrainingConfig(epochs=1, batch_size=9, ema=0.5), tmp_path, resume=True)
-    with pytest.raises(ValueError, match=r"another file or folder in --data \(it was"):
+    with pytest.raises(ValueError, match="started with another file or folder in --data: give the same"):
         train(make_data(seed=1), config, tmp_path, resume=True)
 
 
@@ -236,7 +236,7 @@ def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, monkeypatch: p
     """The last step of an epoch can break the weights, and the loss of no step shows it."""
     monkeypatch.setattr(EpochBatches, "__len__", lambda self: 1)
     config = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e39, optimizer="sgd")  # infinite as float32
-    with pytest.raises(FloatingPointError, match="the network's answers became nan in epoch 1"):
+    with pytest.raises(FloatingPointError, match="the network became nan in epoch 1"):
         train(make_data(), config, tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"run.json"}
 
@@ -260,6 +260,35 @@ def test_the_last_good_checkpoint_survives_a_loss_that_is_no_number(
     monkeypatch.setattr(training, "seed_random_streams", seed)
     train(data, config, tmp_path, resume=True)
     assert len(training.read_history(tmp_path / "history.csv")) == 3
+
+
+def test_weights_that_max_pooling_hides_from_the_loss_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig(model="resemotenet", width=0.06, epochs=2, batch_size=32)
+    seed = learner.seed_random_streams
+
+    def break_second_epoch(model: object, number: int, epoch: int) -> None:
+        seed(model, number, epoch)
+        if epoch == 1:
+            kernel = model.trainable_variables[0]  # type: ignore[attr-defined]
+            kernel.assign(kernel * np.nan)
+
+    monkeypatch.setattr(training, "seed_random_streams", break_second_epoch)
+    with pytest.raises(FloatingPointError, match=r"nan.* in epoch 2.*npz holds epoch 1"):
+        train(make_data(), config, tmp_path)
+    with np.load(tmp_path / CHECKPOINT) as state:
+        assert all(np.isfinite(values).all() for values in state.values())
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("history", ["epoch,loss\n1\n", "day,weather\n1,rain\n", "epoch,loss\n1,abc\n"])
+def test_a_damaged_history_gets_one_line(tmp_path: Path, history: str) -> None:
+    data, config = make_data(), TrainingConfig(epochs=1, batch_size=8)
+    train(data, config, tmp_path)
+    (tmp_path / "history.csv").write_text(history)
+    with pytest.raises(ValueError, match=r"history.csv is damaged, .*: restore it, or start anew in another --out"):
+        train(data, config, tmp_path, resume=True)
 
 
 def test_a_run_killed_at_any_moment_ends_with_the_same_history(tmp_path: Path) -> None:
@@ -396,6 +425,8 @@ def test_the_list_says_what_each_network_costs() -> None:
     result = run_command("--list")
     assert result.returncode == 0, result.stderr
     assert "cnn            1.00       1.18 M         341.1 M      4.72 MB     1.21 MB" in result.stdout.splitlines()
+    narrow = run_command("--list", "--width", "0.24").stdout
+    assert re.search(r"cnn            0.24 .*\nresemotenet    0.24       5.61 M .* 5.7\d MB$", narrow.strip())
 
 
 @pytest.mark.parametrize(
@@ -408,7 +439,8 @@ def test_the_list_says_what_each_network_costs() -> None:
         (["cnn", "--data", "x.csv", "--resume"], 1, "holds no run: there is nothing to resume"),
         (["cnn", "--data", "x.csv", "--start", "no.keras"], 1, "error: no file at no.keras"),
         (["vgg", "--data", "x.csv"], 2, "invalid choice: 'vgg'"),
-        (["cnn"], 2, "give a data"),
+        (["cnn"], 2, "give --data"),
+        (["resemotenet", "--list", "--width", "1e300"], 1, "error: width 1e+300 must be at most 4.0"),
         (["--data", "x.csv"], 2, "give a model"),
     ],
 )
@@ -469,7 +501,7 @@ def test_a_start_that_saw_the_validation_images_is_refused(tmp_path: Path, capsy
 def test_a_narrow_network_to_start_from_brings_its_width(tmp_path: Path) -> None:
     write_run(tmp_path, TrainingConfig(model="resemotenet", width=0.24), {})
     options = vars(build_parser().parse_args(["resemotenet", "--data", "x.csv", "--recipe", "fine-tune"]))
-    options |= {"start": tmp_path / "model.keras", "out": None, "resume": False}
+    options |= {"start": tmp_path / "model.keras", "out": None, "resume": False, "teacher": []}
     assert settle(dict(options)).width == 0.24
     assert settle({**options, "width": 0.5}).width == 0.5
     assert settle({**options, "start": tmp_path / "elsewhere" / "model.keras"}).width == 1
