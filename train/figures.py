@@ -15,6 +15,7 @@ from mien.metrics import Metrics
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 SAMPLES = 5
 SAMPLES_SEED = 2
+"""Draws five different faces of each class from FER2013; others draw a copy, or a picture of text."""
 VIEWS = 6
 
 

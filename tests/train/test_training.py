@@ -241,23 +241,29 @@ def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, monkeypatch: p
     assert {file.name for file in tmp_path.iterdir()} == {"run.json"}
 
 
-@pytest.mark.usefixtures("tiny")
-def test_the_last_good_checkpoint_survives_a_loss_that_is_no_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data, config = make_data(), TrainingConfig(epochs=3, batch_size=8)
+def break_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the first weights NaN when the second epoch begins."""
     seed = learner.seed_random_streams
 
-    def break_second_epoch(model: object, number: int, epoch: int) -> None:
+    def spoil(model: object, number: int, epoch: int) -> None:
         seed(model, number, epoch)
         if epoch == 1:
             kernel = model.trainable_variables[0]  # type: ignore[attr-defined]
             kernel.assign(kernel * np.nan)
 
-    monkeypatch.setattr(training, "seed_random_streams", break_second_epoch)
-    with pytest.raises(FloatingPointError, match=r"epoch 2, batch 1: .* --start .*model.keras; .*npz holds epoch 1"):
-        train(data, config, tmp_path)
-    monkeypatch.setattr(training, "seed_random_streams", seed)
+    monkeypatch.setattr(training, "seed_random_streams", spoil)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_last_good_checkpoint_survives_a_loss_that_is_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, config = make_data(), TrainingConfig(epochs=3, batch_size=8)
+    with monkeypatch.context() as patch:
+        break_second_epoch(patch)
+        what = r"epoch 2, batch 1: .* --start .*model.keras; .*npz holds epoch 1"
+        with pytest.raises(FloatingPointError, match=what):
+            train(data, config, tmp_path)
     train(data, config, tmp_path, resume=True)
     assert len(training.read_history(tmp_path / "history.csv")) == 3
 
@@ -266,15 +272,7 @@ def test_weights_that_max_pooling_hides_from_the_loss_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainingConfig(model="resemotenet", width=0.06, epochs=2, batch_size=32)
-    seed = learner.seed_random_streams
-
-    def break_second_epoch(model: object, number: int, epoch: int) -> None:
-        seed(model, number, epoch)
-        if epoch == 1:
-            kernel = model.trainable_variables[0]  # type: ignore[attr-defined]
-            kernel.assign(kernel * np.nan)
-
-    monkeypatch.setattr(training, "seed_random_streams", break_second_epoch)
+    break_second_epoch(monkeypatch)
     with pytest.raises(FloatingPointError, match=r"nan.* in epoch 2.*npz holds epoch 1"):
         train(make_data(), config, tmp_path)
     with np.load(tmp_path / CHECKPOINT) as state:
