@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"give {what}: python -m train cnn --data fer2013.csv; or --list")
     try:
         if options.get("list"):
-            return _list(options.get("width"))
+            return _list(TrainingConfig(width=options.get("width", 1.0)).width)
         return _train(options)
     except KeyboardInterrupt:
         is_begun = options["out"] and (options["out"] / "run.json").exists()
@@ -85,10 +85,10 @@ def _add_setting(group: Any, item: "Field[Any]") -> None:
         group.add_argument(flag, type=kind, help=f"{text} (default: {item.default})", metavar="N")
 
 
-def _list(width: float | None) -> int:
+def _list(width: float) -> int:
     with quiet_native_log():
         from train.complexity import table
-    print(table(TrainingConfig().width if width is None else TrainingConfig(width=width).width))
+    print(table(width))
     return 0
 
 

@@ -30,7 +30,7 @@ CHOICES = {
 }
 POSITIVE = ("epochs", "batch_size", "learning_rate", "width")
 MAX_WIDTH = 4.0
-"""Wider networks would not fit into a workstation's memory."""
+"""A wider one is a typing mistake: ResEmoteNet would have over a billion parameters."""
 SHARES = (
     *("label_smoothing", "teacher_share", "ema", "erasing", "brightness", "contrast", "zoom", "shift"),
     *("small_share", "warmup_share"),
@@ -202,10 +202,10 @@ def check_run(out: Path, config: TrainingConfig, facts: dict[str, Any], resume: 
         raise ValueError(f"{out} was started with other settings ({'; '.join(changed)}): give the same ones")
     for name, value in facts.items():
         if name in FACTS and (was := before.get(name)) != value:
-            kind = "no" if was is None else "another"
-            raise ValueError(
-                f"{out} was started with {kind} {FACTS[name]}: {'leave it out' if was is None else 'give the same one'}"
-            )
+            if was is None:
+                raise ValueError(f"{out} was started with no {FACTS[name]}: leave it out")
+            known = f" ({was})" if name == "backend" else ""  # the others are hashes
+            raise ValueError(f"{out} was started with another {FACTS[name]}{known}: give the same one")
 
 
 def check_split(run: Path, config: TrainingConfig, data_sha256: str) -> None:

@@ -63,6 +63,11 @@ def test_what_a_run_was_started_with_must_be_given_again(tmp_path: Path) -> None
         training.train(sides, config, tmp_path / "second", {**facts, "start_sha256": None}, resume=True)
     with pytest.raises(ValueError, match="started with no KERAS_BACKEND: leave it out"):
         training.train(sides, config, tmp_path / "second", {**facts, "backend": "jax"}, resume=True)
+    facts |= {"backend": "tensorflow"}
+    training.train(sides, config, tmp_path / "third", facts, start=start)
+    with pytest.raises(ValueError, match=r"another KERAS_BACKEND \(tensorflow\): give the same one"):
+        training.train(sides, config, tmp_path / "third", {**facts, "backend": "jax"}, resume=True)
+    del facts["backend"]
     settings = json.loads((tmp_path / "second/run.json").read_text())
     del settings["mixup"]
     (tmp_path / "second/run.json").write_text(json.dumps(settings))
@@ -494,6 +499,16 @@ def test_a_start_that_saw_the_validation_images_is_refused(tmp_path: Path, capsy
     arguments = ["cnn", "--data", str(table), "--out", str(tmp_path / "run"), "--start", str(start / "model.keras")]
     assert main(arguments) == 1
     assert "start has seed 1, this run 0: it has learnt from images that this run" in capsys.readouterr().err
+
+
+def test_a_resumed_run_knows_what_it_was_given(tmp_path: Path) -> None:
+    given = {"start": "a/model.keras", "fer_plus_votes": "votes.csv", "teacher": ["b", "c"]}
+    write_run(tmp_path, TrainingConfig(), given)
+    options = {"model": "cnn", "data": "x.csv", "out": tmp_path, "resume": True}
+    options |= {"start": None, "fer_plus_votes": None, "teacher": []}
+    settle(options)
+    assert (options["start"], options["fer_plus_votes"]) == (Path("a/model.keras"), Path("votes.csv"))
+    assert options["teacher"] == [Path("b"), Path("c")]
 
 
 def test_a_narrow_network_to_start_from_brings_its_width(tmp_path: Path) -> None:
