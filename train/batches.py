@@ -10,6 +10,7 @@ from mien.emotions import EMOTIONS
 from mien.fer2013 import Fer2013
 from train.config import TrainingConfig
 from train.fer_plus import Votes, is_confirmed, mix_votes
+from train.live_views import add_live_faults
 
 Array = npt.NDArray[np.float32]
 
@@ -41,7 +42,7 @@ def divide(data: Fer2013, config: TrainingConfig, votes: Votes | None = None) ->
     Raises:
         ValueError: fewer than two classes are left to learn from.
     """
-    rows, validation = split_training(data, config.validation_share, config.seed)
+    rows, validation = data.split_training(config.validation_share, config.seed)
     if votes is not None and config.fer_plus == "filter":
         rows = rows[is_confirmed(data.labels[rows], votes[rows])]
     training = data.rows(rows)
@@ -52,33 +53,6 @@ def divide(data: Fer2013, config: TrainingConfig, votes: Votes | None = None) ->
     if votes is not None and config.fer_plus == "soft":
         targets = mix_votes(targets, votes[rows])
     return Sides(training, data.rows(validation), targets)
-
-
-def split_training(data: Fer2013, validation_share: float, seed: int) -> tuple[npt.NDArray[np.intp], ...]:
-    """Divide Training into a part to learn from and a part to validate on.
-
-    FER2013 holds many images twice. Copies of one image stay on one side, else validation would
-    ask for what was learnt by heart.
-
-    Returns:
-        (training, validation): row numbers of `data`, ascending; the second names `validation_share`
-        of the distinct images.
-
-    Raises:
-        ValueError: there are too few images to leave any for validation.
-    """
-    rows = np.flatnonzero(data.usages == 0)
-    _, distinct = np.unique(data.rows(rows).image_keys(), return_inverse=True)
-    count = distinct.max() + 1
-    order = np.random.default_rng(seed).permutation(count)
-    is_validation = np.zeros(count, bool)
-    is_validation[order[: round(count * validation_share)]] = True
-    chosen = is_validation[distinct]
-    if chosen.all() or not chosen.any():
-        raise ValueError(
-            f"{count} distinct images cannot be divided by a validation share of {validation_share}: give more images"
-        )
-    return rows[~chosen], rows[chosen]
 
 
 def as_input(images: npt.NDArray[np.uint8]) -> Array:
@@ -111,7 +85,7 @@ class EpochBatches(keras.utils.PyDataset):
         super().__init__(workers=2)
         labels = sides.training.labels
         self._images, self._targets, self._batch_size = sides.training.images, sides.targets, config.batch_size
-        self._mixup, self._seed = config.mixup, (config.seed, epoch)
+        self._live, self._mixup, self._seed = config.live, config.mixup, (config.seed, epoch)
         rng = np.random.default_rng(self._seed)
         rarity = class_shares(labels)[labels] ** -config.imbalance_power
         self._weights = np.ones(len(labels), np.float32)
@@ -127,9 +101,13 @@ class EpochBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Array, Array, Array]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        images, targets, weights = as_input(self._images[rows]), self._targets[rows], self._weights[rows]
+        faces, targets, weights = self._images[rows], self._targets[rows], self._weights[rows]
+        rng = np.random.default_rng([*self._seed, index])
+        if self._live:
+            for number in np.flatnonzero(rng.random(len(rows)) < self._live):
+                faces[number] = add_live_faults(faces[number], rng)
+        images = as_input(faces)
         if self._mixup:
-            rng = np.random.default_rng([*self._seed, index])
             other = rng.permutation(len(rows))
             share = rng.beta(self._mixup, self._mixup, len(rows)).astype(np.float32)
             images = share[:, None, None, None] * images + (1 - share)[:, None, None, None] * images[other]

@@ -1,6 +1,8 @@
 """What a network costs: parameters, multiply-adds and the size of its files."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -31,17 +33,11 @@ def measure_complexity(network: keras.Model) -> Complexity:
     """Count a network's cost; batch normalization counts as folded into the convolution before it."""
     multiply_adds = weights = outputs = 0
     for layer in network.layers:
-        if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
-            continue
-        per_position = layer.kernel.shape[0]
-        for side in layer.kernel.shape[1:]:
-            per_position *= side
-        positions = 1
-        if isinstance(layer, keras.layers.Conv2D):
-            positions = layer.output.shape[1] * layer.output.shape[2]
-        multiply_adds += positions * per_position
-        weights += per_position
-        outputs += layer.kernel.shape[-1]
+        positions = math.prod(layer.output.shape[1:3]) if len(layer.output.shape) == 4 else 1
+        for kernel, channels in _kernels(layer):
+            multiply_adds += positions * math.prod(kernel.shape)
+            weights += math.prod(kernel.shape)
+            outputs += channels
     return Complexity(
         parameters=network.count_params(),
         multiply_adds=multiply_adds,
@@ -51,18 +47,30 @@ def measure_complexity(network: keras.Model) -> Complexity:
     )
 
 
+def _kernels(layer: keras.layers.Layer) -> list[tuple[Any, int]]:
+    """Return a layer's kernels, each with the number of its output channels."""
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        depthwise, pointwise = layer.depthwise_kernel, layer.pointwise_kernel
+        return [(depthwise, depthwise.shape[2] * depthwise.shape[3]), (pointwise, pointwise.shape[3])]
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return [(layer.kernel, layer.kernel.shape[2] * layer.kernel.shape[3])]
+    if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+        return [(layer.kernel, layer.kernel.shape[-1])]
+    return []
+
+
 def table(width: float = 1.0) -> str:
     """Return the cost of all our networks as text; ResEmoteNet also as narrow as a small device wants it.
 
     Args:
         width: of the networks.
     """
-    lines = ["model         width   parameters   multiply-adds   float file   int8 file"]
+    lines = ["model          width   parameters   multiply-adds   float file   int8 file"]
     narrow = [] if width == 0.24 else [("resemotenet", 0.24)]
     for name, factor in [*((name, width) for name in MODELS), *narrow]:
         cost = measure_complexity(build(name, width=factor))
         lines.append(
-            f"{name:<12} {factor:>6.2f} {cost.parameters / 1e6:>10.2f} M {cost.multiply_adds / 1e6:>13.1f} M "
+            f"{name:<13} {factor:>6.2f} {cost.parameters / 1e6:>10.2f} M {cost.multiply_adds / 1e6:>13.1f} M "
             f"{cost.float_bytes / 1e6:>9.2f} MB {cost.int8_bytes / 1e6:>8.2f} MB"
         )
     return "\n".join(lines)

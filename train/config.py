@@ -8,6 +8,7 @@ from typing import Any
 
 from train.files import write_text_whole
 from train.models import MODELS
+from train.models.shapes import SHAPES
 
 CHECKPOINT = "checkpoint.npz"
 RUN_FILES = ("run.json", CHECKPOINT)
@@ -22,6 +23,7 @@ FACTS = {
 
 CHOICES = {
     "model": MODELS,
+    "shape": tuple(SHAPES),
     "recipe": ("paper", "strong", "fine-tune"),
     "optimizer": ("adam", "sgd"),
     "schedule": ("constant", "cosine"),
@@ -32,7 +34,7 @@ POSITIVE = ("epochs", "batch_size", "learning_rate", "width")
 MAX_WIDTH = 4.0
 """A wider one is a typing mistake: ResEmoteNet would have over a billion parameters."""
 SHARES = (
-    *("label_smoothing", "teacher_share", "ema", "erasing", "brightness", "contrast", "zoom", "shift"),
+    *("label_smoothing", "teacher_share", "ema", "erasing", "live", "brightness", "contrast", "zoom", "shift"),
     *("small_share", "warmup_share"),
 )
 
@@ -48,6 +50,7 @@ class TrainingConfig:
 
     model: str = setting("cnn", "the network to train")
     width: float = setting(1.0, "factor on the network's filters; 1.0 is the published network")
+    shape: str = setting("base", "of mien_net: how its blocks are arranged")
     recipe: str = setting("paper", "the settings to start from")
     seed: int = setting(0, "of everything random: split, order, weights, augmentation, dropout")
     validation_share: float = setting(0.2, "of Training, to validate on")
@@ -66,6 +69,7 @@ class TrainingConfig:
     brightness: float = setting(0.0, "gray levels added, as a fraction of 255, up or down")
     contrast: float = setting(0.0, "change of contrast, as a fraction, up or down")
     erasing: float = setting(0.0, "share of images with a rectangle replaced by noise")
+    live: float = setting(0.0, "share of images with spectacles, bad light, blur, noise and other faults of cameras")
     mixup: float = setting(0.0, "alpha of the beta distribution that mixes two images; 0: none")
     small_share: float = setting(0.0, "of the epochs, the first ones, on images of 32 pixels: twice as fast")
 
@@ -88,6 +92,8 @@ class TrainingConfig:
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} must be above 0")
+        if self.shape != "base" and self.model != "mien_net":
+            raise ValueError(f"shape {self.shape!r} is one of mien_net's: {self.model} has but one, leave it out")
         if self.width > MAX_WIDTH:
             raise ValueError(f"width {self.width} must be at most {MAX_WIDTH}")
         for name in SHARES:
@@ -215,18 +221,20 @@ def check_split(run: Path, config: TrainingConfig, data_sha256: str) -> None:
     flattered. A run on other data is no concern.
 
     Raises:
-        ValueError: the run in this folder learnt from the same data, divided otherwise.
+        ValueError: the run in this folder learnt from the same data with another seed, or validated on less of it.
     """
     settings = read_run(run)
     if settings.get("data_sha256") != data_sha256:
         return
     before = config_of(settings)
-    for name in ("seed", "validation_share"):
-        if (theirs := getattr(before, name)) != (ours := getattr(config, name)):
-            raise ValueError(
-                f"{run} has {name.replace('_', ' ')} {theirs}, this run {ours}: it has learnt from images that "
-                "this run validates on; give the same one"
-            )
+    differs = ""
+    if before.seed != config.seed:
+        differs, advice = f"seed {before.seed}, this run {config.seed}", "give the same one"
+    elif before.validation_share < config.validation_share:  # one seed: less validation is a part of more
+        differs = f"validation share {before.validation_share}, this run {config.validation_share}"
+        advice = f"give {before.validation_share} or less"
+    if differs:
+        raise ValueError(f"{run} has {differs}: it has learnt from images that this run validates on; {advice}")
 
 
 def check_votes(config: TrainingConfig, votes: Path | None) -> None:

@@ -78,7 +78,7 @@ def build_network(config: TrainingConfig, size: int = FULL_SIZE) -> keras.Model:
     """Build the network in the run's precision; its weights are float32 in either."""
     keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
     try:
-        return build(config.model, size, config.width, config.dropout)
+        return build(config.model, size, config.width, config.dropout, config.shape)
     finally:
         keras.config.set_dtype_policy("float32")
 

@@ -15,6 +15,7 @@ from mien.metrics import Metrics, measure
 from train import figures
 from train.augmentation import build_augmentation
 from train.batches import Sides, as_input
+from train.complexity import measure_complexity
 from train.config import TrainingConfig
 from train.evaluation import Evaluation, evaluate, predict
 from train.files import write_text_whole
@@ -56,8 +57,11 @@ def write_report(
     history = read_history(out / "history.csv")
     evaluation = evaluate(model, data, sides)
     content = {**evaluation.to_dict(), "images": {"training": len(sides.training), "validation": len(sides.validation)}}
+    content["cost"] = asdict(measure_complexity(load_network(model)))
     is_fer2013 = evaluation.judged_name == "test"
-    name = f"{config.model}{'' if config.width == 1 else f' at width {config.width}'}, recipe {config.recipe}"
+    shape = "" if config.shape == "base" else f" in shape {config.shape}"
+    width = "" if config.width == 1 else f" at width {config.width}"
+    name = f"{config.model}{shape}{width}, recipe {config.recipe}"
     _draw(out, data, sides, config, evaluation, history, name)
     best = max(history, key=lambda row: row["val_accuracy"])
     text = [

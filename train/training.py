@@ -113,7 +113,7 @@ class _Run:
         rows = np.random.default_rng(config.seed).permutation(len(sides.training))[:STATISTICS_IMAGES]
         self._statistics_images = as_input(sides.training.images[rows])
         # Without dropout, as batch statistics are measured, and in float32, as the model is kept.
-        self._judge = build(config.model, FULL_SIZE, config.width, dropout=0.0)
+        self._judge = build(config.model, FULL_SIZE, config.width, 0.0, config.shape)
         self._restore(image_size(config, len(self.history)))
         if not self.epochs_done <= len(self.history) <= self.epochs_done + 1:
             raise ValueError(
@@ -216,7 +216,7 @@ def _load_start(network: keras.Model, start: Path) -> None:
 
 def _copy(network: keras.Model, config: TrainingConfig) -> keras.Model:
     """Return the network with its dropout: what others load, and may go on training."""
-    copy = build(config.model, FULL_SIZE, config.width, config.dropout)
+    copy = build(config.model, FULL_SIZE, config.width, config.dropout, config.shape)
     copy.set_weights(network.get_weights())
     return copy
 

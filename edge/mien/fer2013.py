@@ -77,6 +77,33 @@ class Fer2013:
         }
         return {name: is_in for name, is_in in parts.items() if is_in.any()}
 
+    def split_training(self, validation_share: float, seed: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Divide Training into a part to learn from and a part to validate on.
+
+        FER2013 holds many images twice. Copies of one image stay on one side, else validation would
+        ask for what was learnt by heart. With one seed, a smaller share is a part of a larger one.
+
+        Returns:
+            (training, validation): row numbers, ascending; the second names `validation_share` of
+            the distinct images.
+
+        Raises:
+            ValueError: there are too few images to leave any for validation.
+        """
+        rows = np.flatnonzero(self.usages == 0)
+        _, distinct = np.unique(self.rows(rows).image_keys(), return_inverse=True)
+        count = distinct.max() + 1
+        order = np.random.default_rng(seed).permutation(count)
+        is_validation = np.zeros(count, bool)
+        is_validation[order[: round(count * validation_share)]] = True
+        chosen = is_validation[distinct]
+        if chosen.all() or not chosen.any():
+            raise ValueError(
+                f"{count} distinct images cannot be divided by a validation share of {validation_share}: "
+                "give more images"
+            )
+        return rows[~chosen], rows[chosen]
+
     @property
     def sha256(self) -> str:
         """Hash of images, labels and usages: says whether two files hold the same data in the same order."""

@@ -121,3 +121,32 @@ def test_the_real_set_has_its_known_counts(fer2013: Fer2013) -> None:
     assert np.bincount(fer2013.training.labels).tolist() == [3995, 436, 4097, 7215, 4830, 3171, 4965]
     twins = np.isin(fer2013.test.image_keys(), fer2013.training.image_keys())
     assert twins.sum() == 568
+
+
+def test_copies_of_an_image_stay_on_one_side() -> None:
+    data = make_data(per_class=20)
+    doubled = data.rows(np.concatenate([np.arange(len(data)), np.arange(len(data))]))
+    training, validation = (doubled.rows(rows) for rows in doubled.split_training(0.2, seed=3))
+    assert len(training) + len(validation) == len(doubled.training)
+    assert len(validation) == pytest.approx(0.2 * len(doubled.training), abs=2)
+    assert not np.isin(validation.image_keys(), training.image_keys()).any()
+
+
+def test_test_images_are_on_neither_side() -> None:
+    data = make_data(per_class=20)
+    for rows in data.split_training(0.2, seed=0):
+        assert (data.usages[rows] == 0).all()
+
+
+def test_an_image_that_cannot_be_divided_is_refused() -> None:
+    data = make_data(per_class=1)
+    with pytest.raises(ValueError, match="7 distinct images cannot be divided"):
+        data.split_training(0.01, seed=0)
+
+
+def test_with_one_seed_less_validation_is_a_part_of_more() -> None:
+    data = make_data(per_class=40)
+    _, few = data.split_training(0.1, seed=4)
+    _, many = data.split_training(0.2, seed=4)
+    assert 0 < len(few) < len(many)
+    assert np.isin(few, many).all()

@@ -10,7 +10,7 @@ from tests.conftest import make_data, require_module
 
 require_module("keras")
 
-from train.batches import EpochBatches, as_input, divide, split_training
+from train.batches import EpochBatches, as_input, divide
 from train.config import TrainingConfig
 
 pytestmark = pytest.mark.tensorflow
@@ -34,27 +34,6 @@ def test_the_end_of_an_epoch_does_not_wait_for_autotuning() -> None:
 
     batches = EpochBatches(divide(make_data(), CONFIG), CONFIG, epoch=0)
     assert PyDatasetAdapter(batches).get_tf_dataset().options().autotune.enabled is False
-
-
-def test_copies_of_an_image_stay_on_one_side() -> None:
-    data = make_data(per_class=20)
-    doubled = data.rows(np.concatenate([np.arange(len(data)), np.arange(len(data))]))
-    training, validation = (doubled.rows(rows) for rows in split_training(doubled, 0.2, seed=3))
-    assert len(training) + len(validation) == len(doubled.training)
-    assert len(validation) == pytest.approx(0.2 * len(doubled.training), abs=2)
-    assert not np.isin(validation.image_keys(), training.image_keys()).any()
-
-
-def test_test_images_are_on_neither_side() -> None:
-    data = make_data(per_class=20)
-    for rows in split_training(data, 0.2, seed=0):
-        assert (data.usages[rows] == 0).all()
-
-
-def test_an_image_that_cannot_be_divided_is_refused() -> None:
-    data = make_data(per_class=1)
-    with pytest.raises(ValueError, match="7 distinct images cannot be divided"):
-        split_training(data, 0.01, seed=0)
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:

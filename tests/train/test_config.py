@@ -30,6 +30,9 @@ def test_every_recipe_names_itself_and_keeps_a_fifth_for_validation() -> None:
     [
         {"model": "vgg"},
         {"recipe": "best"},
+        {"shape": "round", "model": "mien_net"},
+        {"shape": "deep", "model": "cnn"},
+        {"live": 1.0},
         {"epochs": 0},
         {"batch_size": 0},
         {"learning_rate": 0.0},

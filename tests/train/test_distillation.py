@@ -90,6 +90,13 @@ def test_a_teacher_of_other_images_is_refused(
         distil(divide(data, config), [teacher], config, tmp_path / "run", data.sha256)
 
 
+def test_a_pupil_may_validate_on_less_than_its_teacher(tmp_path: Path) -> None:
+    data = make_data(per_class=20)
+    teacher, config = write_teacher(tmp_path / "a", data), replace(CONFIG, validation_share=0.1)
+    sides = distil(divide(data, config), [teacher], config, tmp_path / "run", data.sha256)
+    assert len(sides.targets) > len(divide(data, CONFIG).targets)
+
+
 def test_the_command_takes_a_run_as_a_teacher(tmp_path: Path) -> None:
     arguments = ["--data", str(write_csv(make_data(), tmp_path / "fer2013.csv"))]
     teacher, pupil = str(tmp_path / "teacher"), ["--out", str(tmp_path / "pupil")]

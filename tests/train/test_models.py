@@ -9,6 +9,7 @@ keras = require_module("keras")
 
 from train.complexity import measure_complexity, table
 from train.models import MODELS, build
+from train.models.shapes import SHAPES
 
 pytestmark = pytest.mark.tensorflow
 
@@ -68,6 +69,48 @@ def test_weights_are_the_same_for_every_size_and_any_dropout(name: str, size: in
     assert not any(layer.rate for layer in other.layers if isinstance(layer, keras.layers.Dropout))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_of_mien_net_is_small(shape: str) -> None:
+    network = build("mien_net", shape=shape)
+    cost = measure_complexity(network)
+    assert cost.parameters <= 1_000_000
+    assert cost.multiply_adds <= 60_000_000
+    assert cost.int8_bytes <= 1_000_000
+    assert network.output_shape == (None, 7)
+
+
+def test_mien_net_is_made_of_what_int8_kernels_run_fast() -> None:
+    network = build("mien_net")
+    allowed = {"InputLayer", "Rescaling", "Conv2D", "BatchNormalization", "ReLU", "Add"}
+    assert set(kinds(network)[:-3]) == allowed
+    assert kinds(network)[-3:] == ["GlobalAveragePooling2D", "Dropout", "Dense"]
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert {layer.kernel_size for layer in convolutions} == {(1, 1), (3, 3)}
+    # by hand: a stem of 16, then 32, 64, 64, 128, 128 filters on sides of 24, 12, 12, 6, 6
+    stem = 48 * 48 * 9 * 16
+    halving = [
+        side * side * (9 * before * after + 9 * after * after + before * after)
+        for side, before, after in ((24, 16, 32), (12, 32, 64), (6, 64, 128))
+    ]
+    keeping = 12 * 12 * 18 * 64 * 64 + 6 * 6 * 18 * 128 * 128
+    assert measure_complexity(network).multiply_adds == stem + sum(halving) + keeping + 128 * 7
+
+
+def test_mini_xception_is_the_published_one() -> None:
+    network = build("mini_xception")
+    assert network.count_params() == 58_423
+    sides = [layer.output.shape[1] for layer in network.layers if isinstance(layer, keras.layers.Add)]
+    assert sides == [30, 15, 8, 4]  # of 64 pixels, without padding in the first two convolutions
+
+
+def test_separable_convolutions_are_counted() -> None:
+    image = keras.Input((8, 8, 4))
+    x = keras.layers.SeparableConv2D(6, 3, padding="same")(image)
+    x = keras.layers.DepthwiseConv2D(3, 2, padding="same")(x)
+    cost = measure_complexity(keras.Model(image, x))
+    assert cost.multiply_adds == 64 * (9 * 4 + 4 * 6) + 16 * 9 * 6
+
+
 def test_the_cost_is_that_of_the_files_we_ship() -> None:
     cost = measure_complexity(build("cnn"))
     # by hand: 48x48x9x(64 + 64x64) + 24x24x9x(64x128 + 128x128) + 12x12x9x(128x256 + 256x256) + 256x128 + 128x7
@@ -85,7 +128,11 @@ def test_the_narrow_resemotenet_fits_a_small_device() -> None:
     assert cost.multiply_adds < 16e6
     lines = table().splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
-        ["cnn", "1.00"], ["resemotenet", "1.00"], ["resemotenet", "0.24"]
-    ]  # fmt: skip
+        ["cnn", "1.00"],
+        ["resemotenet", "1.00"],
+        ["mien_net", "1.00"],
+        ["mini_xception", "1.00"],
+        ["resemotenet", "0.24"],
+    ]
     assert "80.26 M" in lines[2]
     assert "239.5 M" in lines[2]
