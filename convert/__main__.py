@@ -48,6 +48,7 @@ def _convert(keras_file: Path, arguments: argparse.Namespace, out: Path) -> int:
     import numpy as np
 
     from convert.calibration import draw_calibration
+    from convert.confidence import validation_images
     from mien.fer2013 import load_fer2013
     from mien.native_log import quiet_native_log
 
@@ -60,8 +61,11 @@ def _convert(keras_file: Path, arguments: argparse.Namespace, out: Path) -> int:
     calibration = draw_calibration(data, arguments.calibration_size, arguments.seed)
     others = np.setdiff1d(np.flatnonzero(data.usages == 0), calibration.rows)
     proof = np.random.default_rng(arguments.seed).permutation(others)[:PROOF_IMAGES]
+    validation = validation_images(keras_file.parent, data)
+    if validation is None:
+        print(f"note: no run on these data beside {keras_file}: confidences stay as they are, never unsure")
     out.mkdir(parents=True, exist_ok=True)
-    for file in convert(keras_file, calibration, data.images[proof], out):
+    for file in convert(keras_file, calibration, data.images[proof], out, validation):
         print(
             f"{file.path}: {file.size_bytes / 1e6:.2f} MB, agrees with Keras on {file.agreement:.1%} "
             f"of {len(proof)} Training images, probabilities off by {file.difference:.3f}, "

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from convert.calibration import Calibration
-from mien.card import ModelCard
+from convert.confidence import choose_confidence
+from mien.card import ModelCard, read_card
 from mien.classifier import RUNTIMES, EmotionClassifier, load_runtime
 from mien.emotions import EMOTIONS
 from mien.faces import Image
+from mien.fer2013 import Fer2013
 from mien.native_log import quiet_native_log
 
 VARIANTS = ("float32", "int8")
@@ -43,7 +46,9 @@ class Converted:
     runtimes: tuple[str, ...]  # in which it was loaded and run
 
 
-def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out: Path) -> list[Converted]:
+def convert(
+    keras_file: Path, calibration: Calibration, proof_images: Image, out: Path, validation: Fer2013 | None = None
+) -> list[Converted]:
     """Write every variant of a model with its card into `out`; all of them, or none if one fails its proof.
 
     Args:
@@ -51,6 +56,8 @@ def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out
         calibration: the representative dataset.
         proof_images: (N, 48, 48) uint8, on which TFLite is compared with Keras.
         out: an existing folder.
+        validation: images that temperature and thresholds are chosen on; None leaves the former at 1
+            and the latter out.
 
     Raises:
         ValueError: the file is no Keras model of ours, or a converted one fails its proof.
@@ -67,6 +74,8 @@ def convert(keras_file: Path, calibration: Calibration, proof_images: Image, out
             file = _write(model, variant, calibration, made, Path(folder))
             with quiet_native_log():
                 proven.append(_prove(file, expected, proof_images, runtimes))
+                if validation is not None:
+                    _calibrate(file, validation)
         for converted in proven:
             for suffix in (".json", ".tflite"):
                 file = converted.path.with_suffix(suffix)
@@ -151,6 +160,15 @@ def _prove(file: Path, expected: Any, images: Image, runtimes: tuple[str, ...]) 
             f"{MAX_DIFFERENCE} or less: give a larger --calibration-size"
         )
     return Converted(file, file.stat().st_size, agreement, difference, runtimes)
+
+
+def _calibrate(file: Path, validation: Fer2013) -> None:
+    """Put temperature and thresholds into a file's card."""
+    probabilities = EmotionClassifier(file, num_threads=os.cpu_count() or 1).predict(validation.images)
+    chosen = choose_confidence(probabilities, validation.labels)
+    path = file.with_suffix(".json")
+    card = replace(read_card(path), temperature=chosen.temperature, thresholds=chosen.thresholds)
+    path.write_text(card.to_json(), encoding="utf-8")
 
 
 def _check_is_integer(content: bytes, name: str) -> None:

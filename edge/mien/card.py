@@ -24,6 +24,9 @@ class ModelCard:
         labels: the classes in the order of the outputs.
         input_type: "int8" (gray level minus 128) or "float32" (gray level).
         crop_margin: fraction of a Haar box's side to add on every side before scaling.
+        temperature: what the logits are divided by, so that a confidence of 0.8 is right in 80 % of
+            cases (Guo et al. 2017, arXiv:1706.04599); 1 leaves the model's own probabilities.
+        thresholds: for each class, the confidence below which the answer is "unsure"; {}: never.
         made: how the model came about: data, training, calibration, versions.
         metrics: what was measured, by `python -m benchmarks accuracy --update-cards`.
     """
@@ -34,6 +37,8 @@ class ModelCard:
     size_bytes: int
     input_type: str
     crop_margin: float
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
     labels: tuple[str, ...] = EMOTIONS
     made: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +73,12 @@ def read_card(path: Path) -> ModelCard:
         card = ModelCard(**{**known, "labels": tuple(known.get("labels", EMOTIONS))})
         if not 0 <= card.crop_margin <= 1:
             raise ValueError(f"crop_margin is {card.crop_margin}, allowed is 0 to 1")
+        if not 0.05 <= card.temperature <= 20:
+            raise ValueError(f"temperature is {card.temperature}, allowed is 0.05 to 20")
+        if card.thresholds and not (
+            set(card.thresholds) == set(EMOTIONS) and all(0 <= value <= 1 for value in card.thresholds.values())
+        ):
+            raise ValueError(f"thresholds are {card.thresholds}, allowed is 0 to 1 for each of {', '.join(EMOTIONS)}")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a model's card ({error}): `python -m convert` writes one") from error
     if card.labels != EMOTIONS:

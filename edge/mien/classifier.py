@@ -62,6 +62,8 @@ class EmotionClassifier:
                 f"{self.card.input_type} faces of {FACE_SIZE}x{FACE_SIZE}: convert it again"
             )
         self._scale, self._zero_point = model_output["quantization"]
+        thresholds = self.card.thresholds
+        self._thresholds = np.array([thresholds.get(name, 0.0) for name in EMOTIONS], np.float32)
 
     def predict(self, faces: Image) -> npt.NDArray[np.float32]:
         """Return the probabilities of faces.
@@ -70,8 +72,9 @@ class EmotionClassifier:
             faces: (N, 48, 48) uint8, gray, 0-255, as `crop_face` makes them.
 
         Returns:
-            (N, 7) float32 in the order of `EMOTIONS`; each row sums to 1 within 3.5/256 (int8
-            outputs are multiples of 1/256, each off by at most about half a step).
+            (N, 7) float32 in the order of `EMOTIONS`, at the temperature of the card. Each row sums to
+            1; with a temperature of 1, within 3.5/256 (int8 outputs are multiples of 1/256, each off by
+            at most about half a step).
 
         Raises:
             ValueError: `faces` has another shape or type.
@@ -88,7 +91,16 @@ class EmotionClassifier:
         probabilities = np.empty((len(faces), len(EMOTIONS)), np.float32)
         for face, row in zip(faces, probabilities, strict=True):
             row[:] = self._predict_one(face)
+        if self.card.temperature != 1:
+            # The same as dividing the logits, of which a softmax is all that comes out.
+            probabilities **= np.float32(1 / self.card.temperature)
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
         return probabilities
+
+    def is_sure(self, probabilities: npt.NDArray[np.float32]) -> bool:
+        """Return whether the most probable class of (7,) probabilities reaches its threshold in the card."""
+        best = probabilities.argmax()
+        return bool(probabilities[best] >= self._thresholds[best])
 
     def _predict_one(self, face: Image) -> npt.NDArray[np.float32]:
         # Flipping the top bit turns the gray level into gray - 128, read as int8.

@@ -2,3 +2,6 @@
 
 EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's class names; the position of a name is its id (0..6) in `fer2013.csv`."""
+
+UNSURE = "unsure"
+"""The answer where no class is confident enough."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mien.emotions import EMOTIONS
+from mien.emotions import EMOTIONS, UNSURE
 
 Image = npt.NDArray[np.uint8]
 """(H, W) gray or (H, W, 3) BGR, 0-255."""
@@ -44,11 +44,13 @@ class Face:
         box: where it is.
         probabilities: (7,) float32 in the order of `EMOTIONS`, smoothed over the track.
         track_id: the same number for the same face from frame to frame, from 1 on.
+        is_sure: whether the confidence reaches the threshold that the model's card has for `emotion`.
     """
 
     box: Box
     probabilities: npt.NDArray[np.float32]
     track_id: int
+    is_sure: bool = True
 
     @property
     def emotion(self) -> str:
@@ -60,11 +62,17 @@ class Face:
         """The probability of `emotion`, 0 to 1."""
         return float(self.probabilities.max())
 
+    @property
+    def label(self) -> str:
+        """What to show: `emotion`, or "unsure"."""
+        return self.emotion if self.is_sure else UNSURE
+
     def to_dict(self) -> dict[str, Any]:
         """Return the face as the JSON lines show it; box is [x, y, width, height]."""
         return {
             "id": self.track_id,
             "box": list(self.box),
+            "label": self.label,
             "emotion": self.emotion,
             "confidence": round(self.confidence, 4),
             "probabilities": {

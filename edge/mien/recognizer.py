@@ -68,5 +68,6 @@ class EmotionRecognizer:
         for track, probabilities in zip(tracks, self.classifier.predict(crops), strict=True):
             track.smooth(probabilities, now_s, self._smoothing_s)
             assert track.probabilities is not None
-            faces.append(Face(track.box, track.probabilities, track.track_id))
+            is_sure = self.classifier.is_sure(track.probabilities)
+            faces.append(Face(track.box, track.probabilities, track.track_id, is_sure))
         return faces

@@ -16,6 +16,7 @@ from convert.calibration import draw_calibration
 from convert.conversion import convert
 from mien import EmotionClassifier
 from mien.card import read_card
+from mien.emotions import EMOTIONS
 from mien.fer2013 import Fer2013
 
 pytestmark = pytest.mark.tensorflow
@@ -79,6 +80,18 @@ def test_the_card_says_how_the_model_came_about(converted: Path, data: Fer2013) 
     assert card.made["calibration"]["images"] == 70
     assert card.made["calibration"]["rows_sha256"] == draw_calibration(data, 70, seed=0).sha256
     assert card.made["training"] == {"epochs": 1}
+
+
+def test_the_card_gets_a_temperature_and_thresholds_from_validation_images(tmp_path: Path, data: Fer2013) -> None:
+    build_network().save(tmp_path / "model.keras")  # type: ignore[attr-defined]
+    convert(tmp_path / "model.keras", draw_calibration(data, 70, seed=0), data.images[:7], tmp_path, data.test)
+    for variant in ("float32", "int8"):
+        model = tmp_path / f"small_{variant}.tflite"
+        card = read_card(model.with_suffix(".json"))
+        assert card.temperature > 1.5  # random weights of that size are far too confident
+        assert list(card.thresholds) == list(EMOTIONS)
+        answers = EmotionClassifier(model).predict(data.images[:5])
+        np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_calibration_that_misses_black_or_white_is_refused(tmp_path: Path, data: Fer2013) -> None:

@@ -47,6 +47,48 @@ def test_probabilities_have_the_documented_form(classifier: EmotionClassifier) -
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=4.5 / 256)
 
 
+def change_card(model: Path, **entries: object) -> Path:
+    card = model.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | entries))
+    return model
+
+
+def test_the_cards_temperature_makes_answers_softer_or_sharper(copy_of_default: Path) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (5, 48, 48), np.uint8)
+    plain = EmotionClassifier(change_card(copy_of_default, temperature=1.0)).predict(faces)
+    soft = EmotionClassifier(change_card(copy_of_default, temperature=2.0)).predict(faces)
+    assert soft.dtype == np.float32
+    np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(soft, np.sqrt(plain) / np.sqrt(plain).sum(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_array_equal(soft.argmax(axis=1), plain.argmax(axis=1))
+    assert (soft.max(axis=1) < plain.max(axis=1)).all()
+
+
+def test_an_answer_below_its_classs_threshold_is_unsure(copy_of_default: Path) -> None:
+    thresholds = dict.fromkeys(EMOTIONS, 0.0) | {"sad": 0.6}
+    classifier = EmotionClassifier(change_card(copy_of_default, thresholds=thresholds))
+    sad, happy = np.eye(7, dtype=np.float32)[[EMOTIONS.index("sad"), EMOTIONS.index("happy")]] * 0.5 + 0.05
+    assert not classifier.is_sure(sad)
+    assert classifier.is_sure(happy)
+    assert classifier.is_sure(sad + np.float32(0.1) * (sad > 0.5))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"temperature": 0}, "temperature is 0, allowed is 0.05 to 20"),
+        ({"temperature": "warm"}, "is not a model's card"),
+        ({"thresholds": {"sad": 0.5}}, "allowed is 0 to 1 for each of angry, disgust"),
+        ({"thresholds": dict.fromkeys(EMOTIONS, 80)}, "allowed is 0 to 1 for each of angry, disgust"),
+    ],
+)
+def test_a_card_with_impossible_confidences_is_refused(
+    copy_of_default: Path, entries: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        EmotionClassifier(change_card(copy_of_default, **entries))
+
+
 def test_a_face_gets_the_same_answer_alone_and_among_others(classifier: EmotionClassifier) -> None:
     faces = np.random.default_rng(1).integers(0, 256, (3, 48, 48), np.uint8)
     together = classifier.predict(faces)

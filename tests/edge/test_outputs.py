@@ -1,6 +1,7 @@
 """Results arrive in the documented form; videos and sheets appear whole or not at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -30,10 +31,28 @@ def test_json_lines_are_as_documented(tmp_path: Path, portrait: Image) -> None:
     assert list(first) == ["time", "frame", "faces"]
     assert (first["time"], first["frame"]) == (0.04, 1)
     (face,) = first["faces"]
-    assert list(face) == ["id", "box", "emotion", "confidence", "probabilities"]
+    assert list(face) == ["id", "box", "label", "emotion", "confidence", "probabilities"]
+    assert face["label"] == "happy"
     assert (face["id"], face["box"], face["emotion"], face["confidence"]) == (1, [208, 32, 116, 116], "happy", 0.7)
     assert list(face["probabilities"]) == list(EMOTIONS)
     assert second == {"time": 0.08, "frame": 2, "faces": []}
+
+
+def test_an_unsure_face_is_called_so_everywhere(
+    tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    face = replace(make_face(), is_sure=False)
+    assert (face.label, face.emotion) == ("unsure", "happy")
+    assert (face.to_dict()["label"], face.to_dict()["emotion"]) == ("unsure", "happy")
+    with open_output("text", 25) as output:
+        output.write(portrait, FrameResult(0.0, 0, [face]))
+        output.write(portrait, FrameResult(0.04, 1, [make_face()]))
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "00:00.00  face 1  unsure 70%, 116 pixels wide at (208, 32)",
+        "00:00.04  face 1  happy 70%",
+    ]
+    blue, green, red = annotate(portrait, [face])[100, 208].tolist()
+    assert blue == green == red  # a gray box: no class has that color
 
 
 def test_a_line_can_be_read_before_the_run_ends(tmp_path: Path, portrait: Image) -> None:

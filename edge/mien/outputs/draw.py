@@ -1,6 +1,6 @@
 """Boxes, names and probabilities on a picture; shared by all outputs that show one."""
 
-from mien.emotions import EMOTIONS
+from mien.emotions import EMOTIONS, UNSURE
 from mien.faces import Face, Image
 
 COLORS = {  # BGR, told apart on dark and on bright pictures
@@ -11,6 +11,7 @@ COLORS = {  # BGR, told apart on dark and on bright pictures
     "sad": (220, 140, 60),
     "surprise": (40, 140, 250),
     "neutral": (190, 190, 190),
+    UNSURE: (120, 120, 120),
 }
 
 
@@ -27,11 +28,11 @@ def _draw_face(picture: Image, face: Face, scale: float) -> None:
     import cv2
 
     x, y, width, height = face.box
-    color = COLORS[face.emotion]
+    color = COLORS[face.label]
     thickness = max(2, round(2 * scale))
     for line, extra in (((0, 0, 0), 2), (color, 0)):  # with a black edge, to be seen on any ground
         cv2.rectangle(picture, (x, y), (x + width, y + height), line, thickness + extra)
-    text = f"{face.track_id}  {face.emotion} {face.confidence:.0%}"
+    text = f"{face.track_id}  {face.label} {face.confidence:.0%}"
     font, size, stroke = cv2.FONT_HERSHEY_SIMPLEX, 0.65 * scale, max(1, round(scale))
     (text_width, text_height), baseline = cv2.getTextSize(text, font, size, stroke)
     label_height = text_height + baseline + 2

@@ -11,7 +11,7 @@ from mien.outputs.files import check_writable
 
 
 class JsonLinesOutput(Output):
-    """Writes {"time", "frame", "faces": [{"id", "box", "emotion", "confidence", "probabilities"}]} a frame.
+    """Writes {"time", "frame", "faces": [{"id", "box", "label", "emotion", "confidence", "probabilities"}]} a frame.
 
     Each line is flushed, so that a reader at the other end of a pipe sees it at once and an
     interruption loses nothing.

@@ -11,7 +11,7 @@ class TextOutput(Output):
     """Prints changes as they happen, and what was seen in all at the end; of images, a line each."""
 
     def __init__(self) -> None:
-        self._shown: dict[int, tuple[str, float]] = {}  # id -> emotion last printed, time last seen
+        self._shown: dict[int, tuple[str, float]] = {}  # id -> label last printed, time last seen
         self._faces = 0
         self._frames = 0
         self._is_video = True
@@ -47,9 +47,9 @@ class TextOutput(Output):
             if known is None:
                 self._faces += 1
                 print(f"{clock}  face {face.track_id}  {_describe(face)}", flush=True)
-            elif known[0] != face.emotion:
-                print(f"{clock}  face {face.track_id}  {face.emotion} {face.confidence:.0%}", flush=True)
-            self._shown[face.track_id] = (face.emotion, result.time_s)
+            elif known[0] != face.label:
+                print(f"{clock}  face {face.track_id}  {face.label} {face.confidence:.0%}", flush=True)
+            self._shown[face.track_id] = (face.label, result.time_s)
         for track_id, (_, seen_s) in list(self._shown.items()):
             # As in the tracker: until a face is missed in a frame, it is there, however slowly they come.
             if result.time_s - seen_s > MAX_GAP_S and seen_s < self._previous_s:
@@ -60,7 +60,7 @@ class TextOutput(Output):
 
 def _describe(face: Face) -> str:
     box = face.box
-    return f"{face.emotion} {face.confidence:.0%}, {box.width} pixels wide at ({box.x}, {box.y})"
+    return f"{face.label} {face.confidence:.0%}, {box.width} pixels wide at ({box.x}, {box.y})"
 
 
 def _clock(time_s: float) -> str:
