@@ -1,4 +1,4 @@
-"""Measure: `python -m benchmarks accuracy --data fer2013.csv`, `python -m benchmarks latency`."""
+"""Measure: `python -m benchmarks accuracy --data fer2013.csv`; also robustness, latency, pareto, crop-margin."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import accuracy, latency
+from benchmarks import accuracy, latency, pareto
 from benchmarks.machine import describe, machine_card
 from mien.card import find_model
 from mien.detector import CASCADES
@@ -23,6 +23,18 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--update-cards", action="store_true", help="write the figures into the models' cards")
     command.set_defaults(function=_accuracy)
     _add_common(command)
+
+    command = commands.add_parser("robustness", help="accuracy under what cameras and detectors do to faces")
+    command.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
+    command.add_argument("--images", type=int, metavar="N", help="test images, drawn at random (default: all)")
+    command.set_defaults(function=_robustness)
+    _add_common(command)
+
+    command = commands.add_parser("pareto", help="accuracy against latency; without --runs redrawn from the results")
+    command.add_argument("--runs", type=Path, nargs="+", metavar="RUN", help="converted runs to measure anew")
+    command.add_argument("--results", type=Path, default=pareto.RESULTS, metavar="FILE", help="JSON (default: ours)")
+    command.add_argument("--plot", type=Path, default=pareto.PLOT, metavar="FILE", help="PNG (default: ours)")
+    command.set_defaults(function=_pareto)
 
     command = commands.add_parser("latency", help="milliseconds a face, by number of threads")
     command.add_argument("--threads", type=int, nargs="+", metavar="N", help="default: 1 and all cores")
@@ -66,9 +78,8 @@ def _models(arguments: argparse.Namespace) -> list[Path]:
     return models
 
 
-def _accuracy(arguments: argparse.Namespace) -> int:
-    from mien.fer2013 import load_fer2013
-
+def _measurable(arguments: argparse.Namespace) -> list[Path]:
+    """Return the models without those that nothing here can run."""
     models = _models(arguments)
     if find_spec("tensorflow") is None:
         for model in [model for model in models if model.suffix == ".keras"]:
@@ -76,6 +87,13 @@ def _accuracy(arguments: argparse.Namespace) -> int:
             models.remove(model)
     if not models:
         raise ValueError("there is no model to measure here: give --models, or script/setup train for .keras files")
+    return models
+
+
+def _accuracy(arguments: argparse.Namespace) -> int:
+    from mien.fer2013 import load_fer2013
+
+    models = _measurable(arguments)
     data = load_fer2013(arguments.data)
     results = []
     for model in models:
@@ -87,6 +105,32 @@ def _accuracy(arguments: argparse.Namespace) -> int:
         for model, result in zip(models, results, strict=True):
             if model.suffix == ".tflite":
                 accuracy.update_card(model, result)
+    return 0
+
+
+def _robustness(arguments: argparse.Namespace) -> int:
+    from benchmarks.robustness import choose_images, measure_robustness, table
+    from mien.fer2013 import load_fer2013
+
+    if arguments.images is not None and arguments.images < 1:
+        raise ValueError(f"--images {arguments.images} must be 1 or more")
+    models = _measurable(arguments)
+    results = measure_robustness(models, choose_images(load_fer2013(arguments.data), arguments.images))
+    print(table(results))
+    _write_json(arguments.json, results)
+    return 0
+
+
+def _pareto(arguments: argparse.Namespace) -> int:
+    if arguments.runs:
+        results = pareto.measure_runs(arguments.runs)
+        arguments.results.parent.mkdir(parents=True, exist_ok=True)
+        _write_json(arguments.results, results)
+    else:
+        results = pareto.read_results(arguments.results)
+    print(pareto.table(results))
+    pareto.plot(results, arguments.plot)
+    print(f"\n{arguments.plot}")
     return 0
 
 

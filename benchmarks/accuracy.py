@@ -36,18 +36,22 @@ def measure_accuracy(model: Path, data: Fer2013) -> dict[str, Any]:
     Returns:
         {"model", "runtime", "test": ..., "test_without_twins": ...} with the figures of `Metrics`.
     """
-    if model.suffix == ".keras":
-        name, runtime, predict = f"{model.parent.name} (Keras)", "tensorflow", _keras_predictor(model)
-    else:
-        with quiet_native_log():
-            classifier = EmotionClassifier(model, num_threads=os.cpu_count() or 1)
-        name, runtime, predict = model.stem, classifier.runtime, classifier.predict
+    name, runtime, predict = load_predictor(model)
     test = data.test
     probabilities = predict(test.images)
     parts = {
         part: measure(test.labels[is_in], probabilities[is_in]).to_dict() for part, is_in in data.test_parts().items()
     }
     return {"model": name, "runtime": runtime, **parts}
+
+
+def load_predictor(model: Path) -> tuple[str, str, Predictor]:
+    """Return (name, runtime, function from (N, 48, 48) uint8 to (N, 7) probabilities) of a model's file."""
+    if model.suffix == ".keras":
+        return f"{model.parent.name} (Keras)", "tensorflow", _keras_predictor(model)
+    with quiet_native_log():
+        classifier = EmotionClassifier(model, num_threads=os.cpu_count() or 1)
+    return model.stem, classifier.runtime, classifier.predict
 
 
 def update_card(model: Path, result: dict[str, Any]) -> None:

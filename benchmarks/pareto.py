@@ -1,0 +1,155 @@
+"""Accuracy against latency: which network gives most for its time."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import describe, machine_card
+from mien.card import MODELS_DIR
+from mien.classifier import EmotionClassifier
+from mien.native_log import quiet_native_log
+
+RESULTS = Path(__file__).parent / "results" / "pareto.json"
+PLOT = Path(__file__).resolve().parent.parent / "docs" / "images" / "pareto.png"
+
+ROUNDS = 20
+RUNS_A_ROUND = 25
+
+
+def measure_runs(runs: list[Path]) -> dict[str, Any]:
+    """Read what runs reached in training and time their int8 files on one thread, in turns.
+
+    Args:
+        runs: folders of `python -m train` with the int8 file that `python -m convert` put there, or
+            that is in the package under the run's name.
+
+    Returns:
+        {"machine", "entries": [{"name", "model", "epochs", "parameters", "multiply_adds",
+        "int8_bytes", "latency_ms", "validation_accuracy"}, ...]}, the fastest first.
+
+    Raises:
+        FileNotFoundError: a folder lacks its evaluation or its int8 file.
+    """
+    entries, classifiers = [], []
+    for run in runs:
+        entry, file = _read(run)
+        entries.append({**entry, "int8_bytes": file.stat().st_size})
+        with quiet_native_log():
+            classifiers.append(EmotionClassifier(file, num_threads=1))
+    faces = np.random.default_rng(0).integers(0, 256, (1, 48, 48), np.uint8)
+    times_s: list[list[float]] = [[] for _ in runs]
+    for _ in range(ROUNDS):
+        for classifier, times in zip(classifiers, times_s, strict=True):
+            classifier.predict(faces)  # its weights are no longer in the cache
+            for _ in range(RUNS_A_ROUND):
+                start = time.perf_counter()
+                classifier.predict(faces)
+                times.append(time.perf_counter() - start)
+    for entry, times in zip(entries, times_s, strict=True):
+        entry["latency_ms"] = round(1000 * float(np.median(times)), 4)
+    return {"machine": machine_card(), "entries": sorted(entries, key=lambda entry: entry["latency_ms"])}
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read what `measure_runs` returned.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no results at {path}: measure with --runs RUN [RUN ...]")
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        front_of(results["entries"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): measure again with --runs RUN [RUN ...]") from error
+    return results
+
+
+def front_of(entries: list[dict[str, Any]]) -> list[str]:
+    """Return the names on the Pareto front, the fastest first: nothing else is as fast and as accurate."""
+    front, best = [], -1.0
+    for entry in sorted(entries, key=lambda entry: (entry["latency_ms"], -entry["validation_accuracy"])):
+        if entry["validation_accuracy"] > best:
+            front.append(str(entry["name"]))
+            best = entry["validation_accuracy"]
+    return front
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as a Markdown table below the machine; names on the front are bold."""
+    entries = results["entries"]
+    front = front_of(entries)
+    lines = [
+        describe(results["machine"]),
+        "",
+        "| network | epochs | parameters | multiply-adds | int8 file | int8, 1 thread | validation |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for entry in entries:
+        name = f"**{entry['name']}**" if entry["name"] in front else entry["name"]
+        megabytes, millions = entry["int8_bytes"] / 1e6, entry["multiply_adds"] / 1e6
+        lines.append(
+            f"| {name} | {entry['epochs']} | {entry['parameters'] / 1e3:,.0f} k | {millions:.1f} M "
+            f"| {megabytes:.2f} MB | {entry['latency_ms']:.3f} ms | {entry['validation_accuracy']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draw accuracy against latency as a PNG: short runs of the search hollow, the others filled."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    from matplotlib import pyplot
+
+    entries = results["entries"]
+    shortest = min(entry["epochs"] for entry in entries)
+    figure, axes = pyplot.subplots(figsize=(9, 6), layout="constrained")
+    points = [(entry["latency_ms"], 100 * entry["validation_accuracy"]) for entry in entries]
+    for entry, (x, y) in zip(entries, points, strict=True):
+        is_short = entry["epochs"] == shortest
+        axes.scatter(x, y, s=45, color="white" if is_short else "tab:blue", edgecolor="tab:blue", zorder=3)
+        axes.annotate(str(entry["name"]), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=9)
+    for is_short, label in ((True, f"{shortest} epochs"), (False, "trained to the end")):
+        chosen = [entry for entry in entries if (entry["epochs"] == shortest) == is_short]
+        if not chosen:
+            continue
+        names = front_of(chosen)
+        line = sorted((e["latency_ms"], 100 * e["validation_accuracy"]) for e in chosen if e["name"] in names)
+        style = "--" if is_short else "-"
+        axes.plot(*zip(*line, strict=True), style, color="tab:orange", label=f"Pareto front, {label}", zorder=2)
+    axes.set_xscale("log")
+    axes.set_xlabel("int8 latency of a face, one thread, ms (logarithmic)")
+    axes.set_ylabel("accuracy on the validation images, %")
+    axes.set_title(f"MienNet's shapes and others\n{describe(results['machine'])[:90]}", fontsize=10)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def _read(run: Path) -> tuple[dict[str, Any], Path]:
+    """Return what training says of a run, and its int8 file."""
+    try:
+        settings, evaluation = (json.loads((run / name).read_text()) for name in ("run.json", "evaluation.json"))
+        entry = {
+            "name": run.name,
+            "model": settings["model"],
+            "epochs": settings["epochs"],
+            "parameters": evaluation["cost"]["parameters"],
+            "multiply_adds": evaluation["cost"]["multiply_adds"],
+            "validation_accuracy": evaluation["validation"]["accuracy"],
+        }
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no finished run at {run}: {Path(error.filename).name} is missing") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{run} is damaged ({error!r}): finish the run again with --resume") from error
+    files = [*run.glob("*_int8.tflite"), *MODELS_DIR.glob(f"{run.name}_int8.tflite")]
+    if not files:
+        raise FileNotFoundError(f"{run} has no int8 file: python -m convert {run} --data fer2013.csv")
+    return entry, files[0]

@@ -1,0 +1,71 @@
+"""The Pareto plot shows what the results files say, and says what is missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.pareto import front_of
+from mien.card import find_model
+from tests.conftest import require_module
+
+require_module("matplotlib")
+
+
+def write_run(run: Path, accuracy: float, epochs: int = 12) -> Path:
+    run.mkdir()
+    evaluation = {"validation": {"accuracy": accuracy}, "cost": {"parameters": 1000, "multiply_adds": 2_000_000}}
+    (run / "run.json").write_text(json.dumps({"model": "mien_net", "epochs": epochs}))
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    for suffix in (".tflite", ".json"):
+        shutil.copy(find_model("cnn_int8").with_suffix(suffix), run)
+    return run
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    points = {"slow": (3, 0.7), "quick": (1, 0.5), "worse": (2, 0.4), "equal": (2, 0.6), "late": (4, 0.7)}
+    entries = [{"name": name, "latency_ms": x, "validation_accuracy": y} for name, (x, y) in points.items()]
+    assert front_of(entries) == ["quick", "equal", "slow"]
+
+
+def test_runs_are_measured_and_redrawn_from_the_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import cv2
+
+    runs = [write_run(tmp_path / "a", 0.5), write_run(tmp_path / "b", 0.6, epochs=50)]
+    results, plot = tmp_path / "new" / "pareto.json", tmp_path / "pareto.png"
+    files = ["--results", str(results), "--plot", str(plot)]
+    assert main(["pareto", "--runs", *map(str, runs), *files]) == 0
+    first = capsys.readouterr().out
+    entries = json.loads(results.read_text())["entries"]
+    assert {entry["name"]: entry["validation_accuracy"] for entry in entries} == {"a": 0.5, "b": 0.6}
+    assert all(entry["latency_ms"] > 0 and entry["int8_bytes"] > 1_000_000 for entry in entries)
+    assert "| **b** | 50 | 1 k | 2.0 M | 1.2" in first
+    picture = cv2.imread(str(plot))
+    assert picture is not None
+    assert np.unique(picture.reshape(-1, 3), axis=0).shape[0] > 50
+    plot.unlink()
+    assert main(["pareto", *files]) == 0
+    assert capsys.readouterr().out == first
+    assert plot.exists()
+
+
+def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "a", 0.5)
+    for file in run.glob("*.tflite"):
+        file.unlink()
+    assert main(["pareto", "--runs", str(run)]) == 1
+    assert f"error: {run} has no int8 file: python -m convert {run}" in capsys.readouterr().err
+    (run / "evaluation.json").write_text("{}")
+    assert main(["pareto", "--runs", str(run)]) == 1
+    assert "is damaged (KeyError('cost'))" in capsys.readouterr().err
+    (run / "evaluation.json").unlink()
+    assert main(["pareto", "--runs", str(run)]) == 1
+    assert capsys.readouterr().err == f"error: no finished run at {run}: evaluation.json is missing\n"
+    assert main(["pareto", "--results", str(tmp_path / "no.json")]) == 1
+    assert "error: no results at" in capsys.readouterr().err
+    (tmp_path / "no.json").write_text('{"entries": [{}]}')
+    assert main(["pareto", "--results", str(tmp_path / "no.json")]) == 1
+    assert "is damaged" in capsys.readouterr().err
