@@ -11,6 +11,7 @@ from benchmarks import accuracy, latency, pareto
 from benchmarks.machine import describe, machine_card
 from mien.card import find_model
 from mien.detector import CASCADES
+from mien.native_log import prepare_tensorflow
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one benchmark; return the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    prepare_tensorflow()
     arguments = build_parser().parse_args(argv)
     try:
         if (path := getattr(arguments, "json", None)) and not path.parent.is_dir():

@@ -1,9 +1,10 @@
 """Convert a trained model to TFLite: `python -m convert runs/cnn --data fer2013.csv`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
+
+from mien.native_log import prepare_tensorflow, quiet_native_log
 
 PROOF_IMAGES = 500
 
@@ -26,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Convert; return the exit code."""
     arguments = build_parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    prepare_tensorflow()
     keras_file = arguments.model / "model.keras" if arguments.model.is_dir() else arguments.model
     out = arguments.out or keras_file.parent
     try:
@@ -50,7 +51,6 @@ def _convert(keras_file: Path, arguments: argparse.Namespace, out: Path) -> int:
     from convert.calibration import draw_calibration
     from convert.confidence import validation_images
     from mien.fer2013 import load_fer2013
-    from mien.native_log import quiet_native_log
 
     with quiet_native_log():
         from convert.conversion import convert

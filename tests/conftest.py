@@ -15,7 +15,10 @@ import pytest
 from mien.emotions import EMOTIONS
 from mien.faces import Image
 from mien.fer2013 import USAGES, Fer2013
+from mien.native_log import prepare_tensorflow
 from mien.sources import DEMO_CLIP
+
+prepare_tensorflow()  # as the commands do, so that both compute alike
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MIEN_TEST_DATA", REPOSITORY.parent / "shared"))

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mien.native_log import quiet_native_log
+from mien.native_log import prepare_tensorflow, quiet_native_log
 from train.config import CHOICES, RECIPES, TrainingConfig, check_run, check_split, check_votes, config_of, read_run
 from train.models import MODELS
 
@@ -49,9 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train; return the exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow's fast kernels, which it leaves out on processors without AVX512: twice as fast there.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    prepare_tensorflow()
     options: dict[str, Any] = {"out": None, "resume": False, "start": None, "fer_plus_votes": None, "teacher": []}
     options |= {"tensorboard": False, **vars(arguments)}
     if not options.get("list") and (missing := [name for name in ("model", "data") if not options.get(name)]):
@@ -153,8 +151,10 @@ def settle(options: dict[str, Any]) -> TrainingConfig:
         options["teacher"] = options["teacher"] or [Path(teacher) for teacher in run.get("teacher", [])]
     config = replace(config, **{name: options[name] for name in SETTINGS if name in options})
     options["start"] = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
-    if "width" not in options and (start_run := _run_of(options["start"])):
-        config = replace(config, width=config_of(read_run(start_run)).width)
+    if start_run := _run_of(options["start"]):
+        started = config_of(read_run(start_run))
+        form = {name: getattr(started, name) for name in ("width", "shape") if name not in options}
+        config = replace(config, **form)
     return config
 
 

@@ -6,7 +6,6 @@ the warm-up to the end of the last batch: what `fit` does after that comes once 
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.native_log import quiet_native_log
+from mien.native_log import prepare_tensorflow, quiet_native_log
 from train.config import RECIPES, TrainingConfig
 from train.models import MODELS
 
@@ -38,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print a table; return the exit code."""
     arguments = build_parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    prepare_tensorflow()
     try:
         if arguments.steps < 1 or arguments.rounds < 1:
             raise ValueError(f"steps {arguments.steps} and rounds {arguments.rounds} must be 1 or more")

@@ -12,6 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
+def prepare_tensorflow() -> None:
+    """Set what TensorFlow reads when it is imported, unless the user has: call it before.
+
+    It shall be quiet, and use its fast kernels (oneDNN), which it leaves out on processors without
+    AVX512; there they train more than twice as fast.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
 @contextmanager
 def quiet_native_log() -> Iterator[None]:
     """Hold back what is written to stdout and stderr; show it if something unforeseen passes through.

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.tensorflow
 NARROW = ("resemotenet", "--width", "0.06", "--batch-size", "8")
 
 
-def build_tiny(name: str, size: int = 48, width: float = 1.0, dropout: float = 1.0) -> object:
+def build_tiny(name: str, size: int = 48, width: float = 1.0, dropout: float = 1.0, shape: str = "base") -> object:
     """Build a network with all that matters for resuming: batch statistics and dropout."""
     layers = keras.layers
     network = [layers.Rescaling(1 / 255), layers.Conv2D(4, 3, strides=4), layers.BatchNormalization(), layers.ReLU()]
@@ -427,9 +427,9 @@ def test_other_backends_train_and_give_a_file_that_converts(tmp_path: Path, back
 def test_the_list_says_what_each_network_costs() -> None:
     result = run_command("--list")
     assert result.returncode == 0, result.stderr
-    assert "cnn            1.00       1.18 M         341.1 M      4.72 MB     1.21 MB" in result.stdout.splitlines()
+    assert "cnn             1.00       1.18 M         341.1 M      4.72 MB     1.21 MB" in result.stdout.splitlines()
     narrow = run_command("--list", "--width", "0.24").stdout
-    assert re.search(r"cnn            0.24 .*\nresemotenet    0.24       5.61 M .* 5.7\d MB$", narrow.strip())
+    assert re.search(r"cnn             0.24 .*\nresemotenet     0.24       5.61 M .* 5.7\d MB\n", narrow)
 
 
 @pytest.mark.parametrize(
@@ -518,3 +518,11 @@ def test_a_narrow_network_to_start_from_brings_its_width(tmp_path: Path) -> None
     assert settle(dict(options)).width == 0.24
     assert settle({**options, "width": 0.5}).width == 0.5
     assert settle({**options, "start": tmp_path / "elsewhere" / "model.keras"}).width == 1
+
+
+def test_a_mien_net_to_start_from_brings_its_shape(tmp_path: Path) -> None:
+    write_run(tmp_path, TrainingConfig(model="mien_net", shape="late"), {})
+    options = vars(build_parser().parse_args(["mien_net", "--data", "x.csv", "--recipe", "fine-tune"]))
+    options |= {"start": tmp_path / "model.keras", "out": None, "resume": False, "teacher": []}
+    assert settle(dict(options)).shape == "late"
+    assert settle({**options, "shape": "deep"}).shape == "deep"

@@ -30,7 +30,7 @@ SHAPES = {
     "wide": Shape(((48, 1), (96, 1), (144, 1))),
     "deep": Shape(((24, 2), (48, 3), (96, 4))),
     "four": Shape(((32, 1), (64, 1), (128, 2), (128, 1))),
-    "half": Shape(((32, 2), (64, 2), (128, 2)), stem=32, stem_stride=2),
+    "half": Shape(((24, 1), (56, 2), (128, 2)), stem=24, stem_stride=2),
     "big": Shape(((32, 2), (64, 2), (128, 2))),
     "small": Shape(((24, 1), (48, 2), (112, 2))),
     "inverted": Shape(((24, 2), (48, 3), (96, 3)), block="inverted"),
