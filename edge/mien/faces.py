@@ -67,6 +67,11 @@ class Face:
         """What to show: `emotion`, or "unsure"."""
         return self.emotion if self.is_sure else UNSURE
 
+    @property
+    def caption(self) -> str:
+        """The label with its confidence, as "happy 87%"; of "unsure" there is none."""
+        return f"{self.emotion} {self.confidence:.0%}" if self.is_sure else UNSURE
+
     def to_dict(self) -> dict[str, Any]:
         """Return the face as the JSON lines show it; box is [x, y, width, height]."""
         return {

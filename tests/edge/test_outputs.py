@@ -48,7 +48,7 @@ def test_an_unsure_face_is_called_so_everywhere(
         output.write(portrait, FrameResult(0.0, 0, [face]))
         output.write(portrait, FrameResult(0.04, 1, [make_face()]))
     assert capsys.readouterr().out.splitlines()[:2] == [
-        "00:00.00  face 1  unsure 70%, 116 pixels wide at (208, 32)",
+        "00:00.00  face 1  unsure, 116 pixels wide at (208, 32)",
         "00:00.04  face 1  happy 70%",
     ]
     blue, green, red = annotate(portrait, [face])[100, 208].tolist()

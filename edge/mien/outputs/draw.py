@@ -32,7 +32,7 @@ def _draw_face(picture: Image, face: Face, scale: float) -> None:
     thickness = max(2, round(2 * scale))
     for line, extra in (((0, 0, 0), 2), (color, 0)):  # with a black edge, to be seen on any ground
         cv2.rectangle(picture, (x, y), (x + width, y + height), line, thickness + extra)
-    text = f"{face.track_id}  {face.label} {face.confidence:.0%}"
+    text = f"{face.track_id}  {face.caption}"
     font, size, stroke = cv2.FONT_HERSHEY_SIMPLEX, 0.65 * scale, max(1, round(scale))
     (text_width, text_height), baseline = cv2.getTextSize(text, font, size, stroke)
     label_height = text_height + baseline + 2

@@ -48,7 +48,7 @@ class TextOutput(Output):
                 self._faces += 1
                 print(f"{clock}  face {face.track_id}  {_describe(face)}", flush=True)
             elif known[0] != face.label:
-                print(f"{clock}  face {face.track_id}  {face.label} {face.confidence:.0%}", flush=True)
+                print(f"{clock}  face {face.track_id}  {face.caption}", flush=True)
             self._shown[face.track_id] = (face.label, result.time_s)
         for track_id, (_, seen_s) in list(self._shown.items()):
             # As in the tracker: until a face is missed in a frame, it is there, however slowly they come.
@@ -60,7 +60,7 @@ class TextOutput(Output):
 
 def _describe(face: Face) -> str:
     box = face.box
-    return f"{face.label} {face.confidence:.0%}, {box.width} pixels wide at ({box.x}, {box.y})"
+    return f"{face.caption}, {box.width} pixels wide at ({box.x}, {box.y})"
 
 
 def _clock(time_s: float) -> str:
