@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from train.models import MODELS, build
+from train.models.folding import FoldingConv2D
 
 OVERHEAD_BYTES = 4_000
 """What a flatbuffer holds besides the weights, for a plain network."""
@@ -52,6 +53,8 @@ def _kernels(layer: keras.layers.Layer) -> list[tuple[Any, int]]:
     if isinstance(layer, keras.layers.SeparableConv2D):
         depthwise, pointwise = layer.depthwise_kernel, layer.pointwise_kernel
         return [(depthwise, depthwise.shape[2] * depthwise.shape[3]), (pointwise, pointwise.shape[3])]
+    if isinstance(layer, FoldingConv2D):
+        return [(layer.large.kernel, layer.filters)]  # all branches are in it
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return [(layer.kernel, layer.kernel.shape[2] * layer.kernel.shape[3])]
     if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):

@@ -112,6 +112,7 @@ def measure_batch_statistics(network: keras.Model, images: npt.NDArray[np.float3
     al. 2018, *Averaging Weights Leads to Wider Optima and Better Generalization*, arXiv:1803.05407).
     """
     normalizations = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    normalizations += [norm for layer in network.layers for norm in getattr(layer, "normalizations", ())]
     momenta = [layer.momentum for layer in normalizations]
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]

@@ -25,6 +25,8 @@ from train.learner import (
     seed_random_streams,
 )
 from train.models import build
+from train.models.folding import FoldingConv2D
+from train.models.mien_net import build_plain
 from train.progress import RunProgress, WatchBatches
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1")
@@ -215,7 +217,9 @@ def _load_start(network: keras.Model, start: Path) -> None:
 
 
 def _copy(network: keras.Model, config: TrainingConfig) -> keras.Model:
-    """Return the network with its dropout: what others load, and may go on training."""
+    """Return the network with its dropout and without branches: what others load, and may go on training."""
+    if any(isinstance(layer, FoldingConv2D) for layer in network.layers):
+        return build_plain(network, config.width, config.dropout, config.shape)
     copy = build(config.model, FULL_SIZE, config.width, config.dropout, config.shape)
     copy.set_weights(network.get_weights())
     return copy

@@ -12,7 +12,7 @@ class Shape:
             a stem that does.
         stem: filters of the first convolution.
         stem_stride: its stride.
-        block: "residual", "inverted" or "separable".
+        block: "residual", "folding", "inverted" or "separable".
         squeeze: whether squeeze-and-excitation ends each block.
     """
 
@@ -36,5 +36,6 @@ SHAPES = {
     "inverted": Shape(((24, 2), (48, 3), (96, 3)), block="inverted"),
     "separable": Shape(((64, 2), (128, 3), (256, 3)), block="separable"),
     "squeeze": Shape(((32, 1), (64, 2), (128, 2)), squeeze=True),
+    "folding": Shape(((32, 1), (64, 2), (128, 2)), block="folding"),
 }
 """By name; "base" is the published one."""
