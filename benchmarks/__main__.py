@@ -101,6 +101,7 @@ def _accuracy(arguments: argparse.Namespace) -> int:
         print(f"measuring {model.name} ...", file=sys.stderr)
         results.append(accuracy.measure_accuracy(model, data))
     print(accuracy.table(results))
+    print("\n.tflite models answer at the temperature of their cards, Keras models as they were trained.")
     _write_json(arguments.json, results)
     if arguments.update_cards:
         for model, result in zip(models, results, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, machine_card
-from mien.card import MODELS_DIR
+from mien.card import MODELS_DIR, read_card
 from mien.classifier import EmotionClassifier
 from mien.native_log import quiet_native_log
 
@@ -20,12 +20,19 @@ ROUNDS = 20
 RUNS_A_ROUND = 25
 
 
+SEARCH_EPOCHS = 12
+"""Runs of so many epochs or fewer are for comparison with each other, and drawn hollow."""
+
+COMPARABLE = ("data_sha256", "seed", "validation_share")
+"""Settings in `run.json` that say which images a run validated on."""
+
+
 def measure_runs(runs: list[Path]) -> dict[str, Any]:
     """Read what runs reached in training and time their int8 files on one thread, in turns.
 
     Args:
         runs: folders of `python -m train` with the int8 file that `python -m convert` put there, or
-            that is in the package under the run's name.
+            that is in the package.
 
     Returns:
         {"machine", "entries": [{"name", "model", "epochs", "parameters", "multiply_adds",
@@ -33,7 +40,9 @@ def measure_runs(runs: list[Path]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: a folder lacks its evaluation or its int8 file.
+        ValueError: two runs have one name, or did not validate on the same images.
     """
+    _check_comparable(runs)
     entries, classifiers = [], []
     for run in runs:
         entry, file = _read(run)
@@ -65,9 +74,11 @@ def read_results(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no results at {path}: measure with --runs RUN [RUN ...]")
     try:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        front_of(results["entries"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): measure again with --runs RUN [RUN ...]") from error
+        if not results["entries"]:
+            raise ValueError("no entries")
+        table(results)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): measure again with --runs RUN [RUN ...]") from error
     return results
 
 
@@ -88,7 +99,7 @@ def table(results: dict[str, Any]) -> str:
     lines = [
         describe(results["machine"]),
         "",
-        "| network | epochs | parameters | multiply-adds | int8 file | int8, 1 thread | validation |",
+        "| network | epochs | parameters | multiply-adds | int8 file | int8, 1 thread | validation, float |",
         "|---|---|---|---|---|---|---|",
     ]
     for entry in entries:
@@ -107,15 +118,14 @@ def plot(results: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     entries = results["entries"]
-    shortest = min(entry["epochs"] for entry in entries)
     figure, axes = pyplot.subplots(figsize=(9, 6), layout="constrained")
     points = [(entry["latency_ms"], 100 * entry["validation_accuracy"]) for entry in entries]
     for entry, (x, y) in zip(entries, points, strict=True):
-        is_short = entry["epochs"] == shortest
+        is_short = entry["epochs"] <= SEARCH_EPOCHS
         axes.scatter(x, y, s=45, color="white" if is_short else "tab:blue", edgecolor="tab:blue", zorder=3)
         axes.annotate(str(entry["name"]), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=9)
-    for is_short, label in ((True, f"{shortest} epochs"), (False, "trained to the end")):
-        chosen = [entry for entry in entries if (entry["epochs"] == shortest) == is_short]
+    for is_short, label in ((True, f"at most {SEARCH_EPOCHS} epochs"), (False, "longer training")):
+        chosen = [entry for entry in entries if (entry["epochs"] <= SEARCH_EPOCHS) == is_short]
         if not chosen:
             continue
         names = front_of(chosen)
@@ -124,7 +134,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         axes.plot(*zip(*line, strict=True), style, color="tab:orange", label=f"Pareto front, {label}", zorder=2)
     axes.set_xscale("log")
     axes.set_xlabel("int8 latency of a face, one thread, ms (logarithmic)")
-    axes.set_ylabel("accuracy on the validation images, %")
+    axes.set_ylabel("accuracy of the float network on the validation images, %")
     axes.set_title(f"MienNet's shapes and others\n{describe(results['machine'])[:90]}", fontsize=10)
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
@@ -133,10 +143,33 @@ def plot(results: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
+def _check_comparable(runs: list[Path]) -> None:
+    names = [run.name for run in runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two runs are named {twice[0]}: give folders of different names")
+    sides = {}
+    for run in runs:
+        settings = _load(run, "run.json")
+        sides[run] = [settings.get(name) for name in COMPARABLE]
+    for run, side in sides.items():
+        if side != sides[runs[0]]:
+            raise ValueError(f"{run} did not validate on the same images as {runs[0]}: give runs of one split")
+
+
+def _load(run: Path, name: str) -> dict[str, Any]:
+    path = run / name
+    if not path.exists():
+        raise FileNotFoundError(f"no finished run at {run}: {name} is missing")
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): finish the run again with --resume") from error
+
+
 def _read(run: Path) -> tuple[dict[str, Any], Path]:
     """Return what training says of a run, and its int8 file."""
+    settings, evaluation = (_load(run, name) for name in ("run.json", "evaluation.json"))
     try:
-        settings, evaluation = (json.loads((run / name).read_text()) for name in ("run.json", "evaluation.json"))
         entry = {
             "name": run.name,
             "model": settings["model"],
@@ -145,11 +178,16 @@ def _read(run: Path) -> tuple[dict[str, Any], Path]:
             "multiply_adds": evaluation["cost"]["multiply_adds"],
             "validation_accuracy": evaluation["validation"]["accuracy"],
         }
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"no finished run at {run}: {Path(error.filename).name} is missing") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged ({error!r}): finish the run again with --resume") from error
-    files = [*run.glob("*_int8.tflite"), *MODELS_DIR.glob(f"{run.name}_int8.tflite")]
-    if not files:
-        raise FileNotFoundError(f"{run} has no int8 file: python -m convert {run} --data fer2013.csv")
+    ours = [file for file in MODELS_DIR.glob("*_int8.tflite") if _is_from(file, settings)]
+    files = sorted(run.glob("*_int8.tflite")) or ours
+    if len(files) != 1:
+        found = f"{len(files)} int8 files, allowed is one" if files else "no int8 file"
+        raise FileNotFoundError(f"{run} has {found}: python -m convert {run} --data fer2013.csv")
     return entry, files[0]
+
+
+def _is_from(file: Path, settings: dict[str, Any]) -> bool:
+    """Return whether a file of the package was converted from the run with these settings."""
+    return bool(read_card(file.with_suffix(".json")).made.get("training") == settings)

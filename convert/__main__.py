@@ -71,6 +71,11 @@ def _convert(keras_file: Path, arguments: argparse.Namespace, out: Path) -> int:
             f"of {len(proof)} Training images, probabilities off by {file.difference:.3f}, "
             f"runs in {', '.join(file.runtimes)}"
         )
+        if chosen := file.confidence:
+            print(
+                f"  temperature {chosen.temperature}: calibration error {chosen.error:.3f} on the run's "
+                f"{len(validation or ()):,} validation images, {chosen.error_before:.3f} without"
+            )
     return 0
 
 

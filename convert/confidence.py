@@ -14,15 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from mien.classifier import at_temperature
 from mien.emotions import EMOTIONS
 from mien.fer2013 import Fer2013
+from mien.metrics import measure
 
 Probabilities = npt.NDArray[np.float32]
 
-SMALLEST = 1 / 512
-"""What an int8 output of 0 stands for at least half of the time: half a step of 1/256."""
-
 TEMPERATURES = (0.1, 10.0)
+"""The least and the highest."""
+
+MIN_ANSWERS = 100
+"""With fewer answers of a class, the best threshold is more chance than knowledge."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,14 @@ class Confidence:
     Attributes:
         temperature: that the logits are divided by.
         thresholds: by class, 0 to 1, of the confidence at that temperature.
+        error_before: expected calibration error at temperature 1, on the images that this was chosen on.
+        error: the same at the temperature.
     """
 
     temperature: float
     thresholds: dict[str, float]
+    error_before: float
+    error: float
 
 
 def validation_images(run: Path, data: Fer2013) -> Fer2013 | None:
@@ -57,30 +64,30 @@ def validation_images(run: Path, data: Fer2013) -> Fer2013 | None:
     return data.rows(rows)
 
 
-def choose_confidence(probabilities: Probabilities, labels: npt.NDArray[np.uint8]) -> Confidence:
+def choose_confidence(probabilities: Probabilities, labels: npt.NDArray[np.uint8], input_type: str) -> Confidence:
     """Choose temperature and thresholds for what a model answers at temperature 1.
 
     Args:
         probabilities: (N, 7).
         labels: (N,) the true classes.
+        input_type: of the model, "int8" or "float32".
     """
-    temperature = choose_temperature(probabilities, labels)
-    scaled = probabilities ** (1 / temperature)
-    scaled /= scaled.sum(axis=1, keepdims=True)
-    return Confidence(temperature, choose_thresholds(scaled, labels))
+    temperature = choose_temperature(probabilities, labels, input_type)
+    scaled = at_temperature(probabilities.copy(), temperature, input_type)
+    errors = [measure(labels, answers).calibration_error for answers in (probabilities, scaled)]
+    return Confidence(temperature, choose_thresholds(scaled, labels), errors[0], errors[1])
 
 
-def choose_temperature(probabilities: Probabilities, labels: npt.NDArray[np.uint8]) -> float:
-    """Return the temperature with the least cross-entropy, to three digits.
+def choose_temperature(probabilities: Probabilities, labels: npt.NDArray[np.uint8], input_type: str) -> float:
+    """Return the temperature with the least cross-entropy, to three digits; the arguments are the same.
 
     Guo et al. 2017, *On Calibration of Modern Neural Networks*, arXiv:1706.04599, section 4.2.
     """
-    logits = np.log(np.maximum(probabilities, SMALLEST))
-    own = logits[np.arange(len(labels)), labels]
+    rows = np.arange(len(labels))
 
     def cross_entropy(log_temperature: float) -> float:
-        scale = math.exp(-log_temperature)
-        return float((np.log(np.exp(scale * logits).sum(axis=1)) - scale * own).mean())
+        scaled = at_temperature(probabilities.copy(), math.exp(log_temperature), input_type)
+        return float(-np.log(np.maximum(scaled[rows, labels], 1e-12)).mean())
 
     low, high = (math.log(value) for value in TEMPERATURES)
     found = minimize_scalar(cross_entropy, bounds=(low, high), method="bounded")
@@ -91,20 +98,28 @@ def choose_thresholds(probabilities: Probabilities, labels: npt.NDArray[np.uint8
     """Return for each class the confidence from which on an answer is worth giving, to three digits.
 
     Worth giving means: a right answer counts 1, a wrong one -1, "unsure" 0, and the threshold is
-    where the sum is largest. A class that was never answered has 0.
+    where the sum is largest. A class with fewer answers than `MIN_ANSWERS` has 0.5, which is where it
+    would be if confidences were honest.
     """
     predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     thresholds = {}
     for number, name in enumerate(EMOTIONS):
         rows = np.flatnonzero(predictions == number)
-        rows = rows[np.argsort(-confidences[rows], kind="stable")]
-        gains = np.cumsum(np.where(labels[rows] == number, 1, -1))
-        last = int(gains.argmax()) if len(rows) and gains.max() > 0 else -1
-        if last == len(rows) - 1:
-            threshold = 0.0  # all of them are worth it, and so is what is less sure
-        elif last < 0:
-            threshold = 1.0
-        else:
-            threshold = float(confidences[rows[last : last + 2]].mean())
+        threshold = 0.5
+        if len(rows) >= MIN_ANSWERS:
+            threshold = _best_threshold(confidences[rows], labels[rows] == number)
         thresholds[name] = round(threshold, 3)
     return thresholds
+
+
+def _best_threshold(confidences: Probabilities, is_right: npt.NDArray[np.bool_]) -> float:
+    """Return the threshold above which the right answers outnumber the wrong ones by most."""
+    order = np.argsort(-confidences, kind="stable")
+    confidences = confidences[order]
+    gains = np.cumsum(np.where(is_right[order], 1, -1))
+    ends = np.flatnonzero(np.append(confidences[1:] != confidences[:-1], True))  # equal ones stay together
+    best = ends[gains[ends].argmax()]
+    if gains[best] <= 0:
+        return 1.0
+    # Less than the least: nothing is unsure.
+    return 0.0 if best == len(confidences) - 1 else float(confidences[best : best + 2].mean())

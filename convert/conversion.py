@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from convert.calibration import Calibration
-from convert.confidence import choose_confidence
-from mien.card import ModelCard, read_card
+from convert.confidence import Confidence, choose_confidence
+from mien.card import ModelCard
 from mien.classifier import RUNTIMES, EmotionClassifier, load_runtime
 from mien.emotions import EMOTIONS
 from mien.faces import Image
@@ -44,6 +44,7 @@ class Converted:
     agreement: float  # share of the proof's images with the same first class as Keras
     difference: float  # from Keras' probabilities: the worst of an image's seven, mean over the images
     runtimes: tuple[str, ...]  # in which it was loaded and run
+    confidence: Confidence | None = None  # what its card got
 
 
 def convert(
@@ -75,7 +76,7 @@ def convert(
             with quiet_native_log():
                 proven.append(_prove(file, expected, proof_images, runtimes))
                 if validation is not None:
-                    _calibrate(file, validation)
+                    proven[-1] = replace(proven[-1], confidence=_calibrate(file, validation))
         for converted in proven:
             for suffix in (".json", ".tflite"):
                 file = converted.path.with_suffix(suffix)
@@ -162,13 +163,14 @@ def _prove(file: Path, expected: Any, images: Image, runtimes: tuple[str, ...]) 
     return Converted(file, file.stat().st_size, agreement, difference, runtimes)
 
 
-def _calibrate(file: Path, validation: Fer2013) -> None:
-    """Put temperature and thresholds into a file's card."""
-    probabilities = EmotionClassifier(file, num_threads=os.cpu_count() or 1).predict(validation.images)
-    chosen = choose_confidence(probabilities, validation.labels)
-    path = file.with_suffix(".json")
-    card = replace(read_card(path), temperature=chosen.temperature, thresholds=chosen.thresholds)
-    path.write_text(card.to_json(), encoding="utf-8")
+def _calibrate(file: Path, validation: Fer2013) -> Confidence:
+    """Put temperature and thresholds into a file's card; return them."""
+    classifier = EmotionClassifier(file, num_threads=os.cpu_count() or 1)
+    chosen = choose_confidence(classifier.predict(validation.images), validation.labels, classifier.card.input_type)
+    made = {**classifier.card.made, "confidence": {"images": len(validation), "from": "the run's validation images"}}
+    card = replace(classifier.card, temperature=chosen.temperature, thresholds=chosen.thresholds, made=made)
+    file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
+    return chosen
 
 
 def _check_is_integer(content: bytes, name: str) -> None:

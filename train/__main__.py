@@ -14,6 +14,7 @@ from typing import Any
 from mien.native_log import prepare_tensorflow, quiet_native_log
 from train.config import CHOICES, RECIPES, TrainingConfig, check_run, check_split, check_votes, config_of, read_run
 from train.models import MODELS
+from train.models.shapes import plain_shape
 
 DESCRIPTION = """Train a model on FER2013, or fine-tune a published one on your own images, and write
 model.keras, history.csv, figures and report.md into --out. Ctrl-C loses at most the epoch in hand,
@@ -57,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"give {what}: python -m train cnn --data fer2013.csv; or --list")
     try:
         if options.get("list"):
-            return _list(TrainingConfig(width=options.get("width", 1.0)).width)
+            forms = {name: options[name] for name in ("width", "shape") if name in options}
+            return _list(TrainingConfig(model="mien_net", **forms))
         return _train(options)
     except KeyboardInterrupt:
         is_begun = options["out"] and (options["out"] / "run.json").exists()
@@ -85,10 +87,10 @@ def _add_setting(group: Any, item: "Field[Any]") -> None:
         group.add_argument(flag, type=kind, help=f"{text} (default: {item.default})", metavar="N")
 
 
-def _list(width: float) -> int:
+def _list(config: TrainingConfig) -> int:
     with quiet_native_log():
         from train.complexity import table
-    print(table(width))
+    print(table(config.width, config.shape))
     return 0
 
 
@@ -153,8 +155,10 @@ def settle(options: dict[str, Any]) -> TrainingConfig:
     options["start"] = options["start"] or (_published(config) if config.recipe == "fine-tune" else None)
     if start_run := _run_of(options["start"]):
         started = config_of(read_run(start_run))
-        form = {name: getattr(started, name) for name in ("width", "shape") if name not in options}
-        config = replace(config, **form)
+        if "width" not in options:
+            config = replace(config, width=started.width)
+        if "shape" not in options and started.model == config.model:
+            config = replace(config, shape=plain_shape(started.shape))
     return config
 
 

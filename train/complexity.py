@@ -62,16 +62,17 @@ def _kernels(layer: keras.layers.Layer) -> list[tuple[Any, int]]:
     return []
 
 
-def table(width: float = 1.0) -> str:
+def table(width: float = 1.0, shape: str = "base") -> str:
     """Return the cost of all our networks as text; ResEmoteNet also as narrow as a small device wants it.
 
     Args:
         width: of the networks.
+        shape: of mien_net.
     """
     lines = ["model          width   parameters   multiply-adds   float file   int8 file"]
     narrow = [] if width == 0.24 else [("resemotenet", 0.24)]
     for name, factor in [*((name, width) for name in MODELS), *narrow]:
-        cost = measure_complexity(build(name, width=factor))
+        cost = measure_complexity(build(name, width=factor, shape=shape))
         lines.append(
             f"{name:<13} {factor:>6.2f} {cost.parameters / 1e6:>10.2f} M {cost.multiply_adds / 1e6:>13.1f} M "
             f"{cost.float_bytes / 1e6:>9.2f} MB {cost.int8_bytes / 1e6:>8.2f} MB"

@@ -15,7 +15,7 @@ from mien.faces import Image
 
 SIDE = 48
 MEAN_FAULTS = 1.5
-"""How many faults an image that gets any has in the mean, besides the first."""
+"""How many faults an image has that gets any, in the mean."""
 
 Rng = np.random.Generator
 
@@ -36,11 +36,11 @@ def wear_spectacles(image: Image, rng: Rng) -> Image:
     gap, width, height = rng.uniform(0.19, 0.26) * SIDE, rng.uniform(0.14, 0.21) * SIDE, rng.uniform(0.1, 0.17) * SIDE
     tilt = math.radians(rng.normal(0, 5))
     centre_x = SIDE * rng.normal(0.5, 0.025)
-    thickness = rng.uniform(0.7, 2.2)
+    thickness, roundness = rng.uniform(0.7, 2.2), rng.uniform(2, 5)
     frame, glass = np.zeros((2, SIDE * scale, SIDE * scale), np.uint8)
     for side in (-1, 1):
         x, y = centre_x + side * gap * math.cos(tilt), eyes_y + side * gap * math.sin(tilt)
-        outline = _lens(x, y, width, height, tilt, roundness=rng.uniform(2, 5))
+        outline = _lens(x, y, width, height, tilt, roundness)
         points = np.round(outline * scale).astype(np.int32)
         cv2.fillPoly(glass, [points], 255)
         cv2.polylines(frame, [points], True, 255, round(thickness * scale))
@@ -129,7 +129,7 @@ FAULTS: tuple[Callable[[Image, Rng], Image], ...] = (
     loosen_crop,
 )
 SHARES = np.array([3, 2, 1, 1, 2, 2, 1, 2]) / 14
-"""How often each is drawn."""
+"""The chance of each to be the first that is drawn; none is drawn twice."""
 
 
 def _lens(x: float, y: float, width: float, height: float, tilt: float, roundness: float) -> np.ndarray:

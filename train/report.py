@@ -20,6 +20,7 @@ from train.config import TrainingConfig
 from train.evaluation import Evaluation, evaluate, predict
 from train.files import write_text_whole
 from train.learner import FULL_SIZE, load_network, seed_random_streams
+from train.live_views import add_live_faults
 from train.training import read_history
 
 PAPER = {
@@ -122,7 +123,11 @@ def _views(images: np.ndarray, config: TrainingConfig) -> np.ndarray:
     layers = build_augmentation(config, FULL_SIZE)
     augment = keras.Sequential([keras.Input((FULL_SIZE, FULL_SIZE, 1)), *layers])
     seed_random_streams(augment, config.seed, epoch=0)
-    views = augment(np.repeat(as_input(images), figures.VIEWS, axis=0), training=True)
+    repeated = np.repeat(images, figures.VIEWS, axis=0)
+    rng = np.random.default_rng(config.seed)
+    for number in np.flatnonzero(rng.random(len(repeated)) < config.live):
+        repeated[number] = add_live_faults(repeated[number], rng)
+    views = augment(as_input(repeated), training=True)
     return keras.ops.convert_to_numpy(views).reshape(len(images), figures.VIEWS, FULL_SIZE, FULL_SIZE)
 
 

@@ -212,7 +212,7 @@ def _load_start(network: keras.Model, start: Path) -> None:
     except ValueError as error:
         raise ValueError(
             f"{start} holds {trained.name} with {trained.count_params():,} parameters, which does not fit "
-            f"{network.name} with {network.count_params():,}: give the same model and width"
+            f"{network.name} with {network.count_params():,}: give the same model, width and shape"
         ) from error
 
 

@@ -73,10 +73,15 @@ def read_card(path: Path) -> ModelCard:
         card = ModelCard(**{**known, "labels": tuple(known.get("labels", EMOTIONS))})
         if not 0 <= card.crop_margin <= 1:
             raise ValueError(f"crop_margin is {card.crop_margin}, allowed is 0 to 1")
+        if card.input_type not in ("int8", "float32"):
+            raise ValueError(f"input_type is {card.input_type!r}, allowed are int8 and float32")
         if not 0.05 <= card.temperature <= 20:
             raise ValueError(f"temperature is {card.temperature}, allowed is 0.05 to 20")
-        if card.thresholds and not (
-            set(card.thresholds) == set(EMOTIONS) and all(0 <= value <= 1 for value in card.thresholds.values())
+        if not isinstance(card.thresholds, dict) or (
+            card.thresholds
+            and not (
+                set(card.thresholds) == set(EMOTIONS) and all(0 <= value <= 1 for value in card.thresholds.values())
+            )
         ):
             raise ValueError(f"thresholds are {card.thresholds}, allowed is 0 to 1 for each of {', '.join(EMOTIONS)}")
     except (ValueError, TypeError) as error:

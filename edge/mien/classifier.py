@@ -19,6 +19,9 @@ RUNTIMES = {
 }
 """Package -> module with `Interpreter`, in the order in which they are tried."""
 
+SMALLEST = {"int8": np.float32(1 / 512), "float32": np.float32(1e-7)}
+"""By the model's type: what a probability of 0 is taken for where its logarithm counts."""
+
 TFLITE_MAGIC = b"TFL3"  # bytes 4-8 of every TFLite flatbuffer
 
 
@@ -91,11 +94,7 @@ class EmotionClassifier:
         probabilities = np.empty((len(faces), len(EMOTIONS)), np.float32)
         for face, row in zip(faces, probabilities, strict=True):
             row[:] = self._predict_one(face)
-        if self.card.temperature != 1:
-            # The same as dividing the logits, of which a softmax is all that comes out.
-            probabilities **= np.float32(1 / self.card.temperature)
-            probabilities /= probabilities.sum(axis=1, keepdims=True)
-        return probabilities
+        return at_temperature(probabilities, self.card.temperature, self.card.input_type)
 
     def is_sure(self, probabilities: npt.NDArray[np.float32]) -> bool:
         """Return whether the most probable class of (7,) probabilities reaches its threshold in the card."""
@@ -111,6 +110,24 @@ class EmotionClassifier:
         if self._is_int8:
             return (output.astype(np.float32) - self._zero_point) * np.float32(self._scale)
         return output
+
+
+def at_temperature(
+    probabilities: npt.NDArray[np.float32], temperature: float, input_type: str
+) -> npt.NDArray[np.float32]:
+    """Return what a softmax gives when its logits are divided by a temperature.
+
+    Args:
+        probabilities: (N, 7) from the softmax; may be overwritten.
+        temperature: above 0; at 1 the probabilities are left as they are.
+        input_type: of the model: a probability that int8 rounds to 0 counts as half a step.
+    """
+    if temperature == 1:
+        return probabilities
+    np.maximum(probabilities, SMALLEST[input_type], out=probabilities)
+    probabilities **= np.float32(1 / temperature)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def load_runtime(name: str | None = None) -> tuple[str, Any]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.pareto import front_of
+from benchmarks.pareto import front_of, measure_runs
 from mien.card import find_model
-from tests.conftest import require_module
+from tests.conftest import REPOSITORY, require_module
 
 require_module("matplotlib")
 
@@ -66,6 +66,23 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == f"error: no finished run at {run}: evaluation.json is missing\n"
     assert main(["pareto", "--results", str(tmp_path / "no.json")]) == 1
     assert "error: no results at" in capsys.readouterr().err
-    (tmp_path / "no.json").write_text('{"entries": [{}]}')
-    assert main(["pareto", "--results", str(tmp_path / "no.json")]) == 1
-    assert "is damaged" in capsys.readouterr().err
+    for content in ('{"entries": [{}]}', '{"entries": [], "machine": {}}', "[]"):
+        (tmp_path / "no.json").write_text(content)
+        assert main(["pareto", "--results", str(tmp_path / "no.json")]) == 1
+        assert "is damaged" in capsys.readouterr().err
+
+
+def test_only_runs_that_can_be_compared_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = write_run(tmp_path / "a", 0.5), write_run(tmp_path / "b", 0.5)
+    (tmp_path / "c").mkdir()
+    assert main(["pareto", "--runs", str(first), str(write_run(tmp_path / "c" / "a", 0.6))]) == 1
+    assert "two runs are named a" in capsys.readouterr().err
+    (second / "run.json").write_text(json.dumps({"model": "cnn", "epochs": 1, "validation_share": 0.1}))
+    assert main(["pareto", "--runs", str(first), str(second)]) == 1
+    assert "did not validate on the same images" in capsys.readouterr().err
+
+
+def test_a_published_run_is_measured_with_the_packages_file() -> None:
+    results = measure_runs([REPOSITORY / "models" / "cnn"])
+    (entry,) = results["entries"]
+    assert entry["int8_bytes"] == find_model("cnn_int8").stat().st_size

@@ -1,5 +1,6 @@
 """A trained model becomes TFLite files that run, with true cards; or nothing is written."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from convert.conversion import convert
 from mien import EmotionClassifier
 from mien.card import read_card
 from mien.emotions import EMOTIONS
-from mien.fer2013 import Fer2013
+from mien.fer2013 import Fer2013, load_fer2013
 
 pytestmark = pytest.mark.tensorflow
 
@@ -137,11 +138,20 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, data: Fer2013) -> None:
     table = write_csv(data, tmp_path / "fer2013.csv")
     result = run_command(str(tmp_path), "--data", str(table), "--calibration-size", "70", "--out", str(tmp_path / "o"))
     assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
+    note, *lines = result.stdout.splitlines()
+    assert note.startswith("note: no run on these data beside")
     assert [line.split(":")[0] for line in lines] == [
         str(tmp_path / f"o/small_{v}.tflite") for v in ("float32", "int8")
     ]
     assert "agrees with Keras on 100.0% of 70 Training images" in lines[0]
+    assert read_card(tmp_path / "o/small_int8.json").temperature == 1
+    run = {"seed": 0, "validation_share": 0.5, "data_sha256": load_fer2013(table).sha256}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    result = run_command(str(tmp_path), "--data", str(table), "--calibration-size", "70")
+    assert result.returncode == 0, result.stderr
+    card = read_card(tmp_path / "small_int8.json")
+    assert result.stdout.splitlines()[-1].startswith(f"  temperature {card.temperature}: calibration error 0.")
+    assert card.made["confidence"]["images"] == 70
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """One frame in, faces out; the same result at any speed."""
 
+import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien import EMOTIONS, Box, EmotionRecognizer
+from mien.card import find_model
 from mien.faces import Image
 from mien.sources import open_source
 
@@ -28,6 +32,17 @@ def test_a_face_has_all_that_is_documented(portrait: Image) -> None:
     assert face.emotion == "happy"
     assert face.track_id == 1
     assert face.confidence == pytest.approx(face.probabilities[EMOTIONS.index("happy")])
+
+
+def test_a_face_below_its_threshold_is_unsure(portrait: Image, tmp_path: Path) -> None:
+    model = find_model(None)
+    card = json.loads(model.with_suffix(".json").read_text()) | {"thresholds": dict.fromkeys(EMOTIONS, 1.0)}
+    shutil.copy(model, tmp_path)
+    (tmp_path / f"{model.stem}.json").write_text(json.dumps(card))
+    (face,) = EmotionRecognizer(tmp_path / model.name).recognize(portrait)
+    assert (face.emotion, face.label, face.is_sure) == ("happy", "unsure", False)
+    (sure,) = EmotionRecognizer().recognize(portrait)
+    assert (sure.label, sure.is_sure) == ("happy", True)
 
 
 def test_gray_frames_give_the_same_faces(portrait: Image) -> None:

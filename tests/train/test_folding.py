@@ -1,5 +1,6 @@
 """What learns in branches answers as one convolution, and is kept as one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from train.config import TrainingConfig
 from train.learner import measure_batch_statistics
 from train.models import build
 from train.models.folding import FoldingConv2D
+from train.models.shapes import SHAPES, plain_shape
 from train.training import read_history, train
 
 pytestmark = pytest.mark.tensorflow
@@ -73,3 +75,11 @@ def test_the_model_that_is_kept_has_no_branches_and_gives_the_same_answers(tmp_p
     (row,) = read_history(tmp_path / "history.csv")
     probabilities = kept.predict(as_input(sides.validation.images), verbose=0)
     assert measure(sides.validation.labels, probabilities).log_loss == pytest.approx(row["val_loss"], abs=2e-4)
+    # What goes on from it has no branches either.
+    again = replace(config, shape=plain_shape("folding"))
+    train(sides, again, tmp_path / "again", {}, start=tmp_path / "model.keras")
+
+
+def test_every_shape_is_kept_in_a_plain_one() -> None:
+    assert plain_shape("folding") == "base"
+    assert [plain_shape(shape) for shape in SHAPES if shape != "folding"] == [s for s in SHAPES if s != "folding"]

@@ -15,6 +15,8 @@ from train.batches import EpochBatches, divide
 from train.config import TrainingConfig
 from train.live_views import FAULTS, SHARES, add_live_faults, light, loosen_crop, shrink, wear_spectacles
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(scope="module")
 def face(portrait: Image) -> Image:

@@ -7,7 +7,6 @@ pixels. The other kinds of blocks are for comparison (`python -m benchmarks pare
 squeeze-and-excitation (Hu et al. 2017, arXiv:1709.01507), and branches that fold (`train.models.folding`).
 """
 
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ from keras import layers
 from mien.emotions import EMOTIONS
 from train.models import scaled
 from train.models.folding import FoldingConv2D, fold_into
-from train.models.shapes import SHAPES, Shape
+from train.models.shapes import SHAPES, Shape, plain_shape
 
 DROPOUT = 0.3
 EXPANSION = 4
@@ -38,8 +37,7 @@ def build(size: int = 48, width: float = 1.0, dropout: float = 1.0, shape: str =
 
 def build_plain(network: keras.Model, width: float, dropout: float, shape: str) -> keras.Model:
     """Return a copy of a network whose branches are folded; `network` was built with these arguments."""
-    form = SHAPES[shape]
-    plain = _build(replace(form, block="residual"), network.input_shape[1], width, dropout)
+    plain = build(network.input_shape[1], width, dropout, plain_shape(shape))
     fold_into(network, plain)
     return plain
 

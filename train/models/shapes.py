@@ -1,6 +1,6 @@
 """The shapes of MienNet that were tried; without Keras, so that naming them is quick."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -38,4 +38,10 @@ SHAPES = {
     "squeeze": Shape(((32, 1), (64, 2), (128, 2)), squeeze=True),
     "folding": Shape(((32, 1), (64, 2), (128, 2)), block="folding"),
 }
-"""By name; "base" is the published one."""
+"""By name."""
+
+
+def plain_shape(name: str) -> str:
+    """Return the shape that a network of this one is kept in: branches are folded when it is written."""
+    plain = replace(SHAPES[name], block="residual") if SHAPES[name].block == "folding" else SHAPES[name]
+    return next(other for other, shape in SHAPES.items() if shape == plain)
