@@ -133,9 +133,13 @@ def plot(results: dict[str, Any], path: Path) -> None:
         style = "--" if is_short else "-"
         axes.plot(*zip(*line, strict=True), style, color="tab:orange", label=f"Pareto front, {label}", zorder=2)
     axes.set_xscale("log")
+    for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis_formatter("{x:g}")
     axes.set_xlabel("int8 latency of a face, one thread, ms (logarithmic)")
     axes.set_ylabel("accuracy of the float network on the validation images, %")
-    axes.set_title(f"MienNet's shapes and others\n{describe(results['machine'])[:90]}", fontsize=10)
+    shown = ("processor", "cores", "ai-edge-litert", "tflite-runtime")
+    machine = {name: value for name, value in results["machine"].items() if name in shown}
+    axes.set_title(f"MienNet's shapes, and others\n{describe(machine)}", fontsize=10)
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)

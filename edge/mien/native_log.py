@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 def prepare_tensorflow() -> None:
     """Set what TensorFlow reads when it is imported, unless the user has: call it before.
 
-    It shall be quiet, and use its fast kernels (oneDNN), which it leaves out on older processors; there
-    they train about twice as fast (docs/experiments.md).
+    It shall be quiet, and use its fast kernels (oneDNN) on older processors, too, where it would leave
+    them out (docs/training.md, "Speed").
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
