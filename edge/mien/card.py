@@ -9,7 +9,7 @@ from typing import Any
 from mien.emotions import EMOTIONS
 
 MODELS_DIR = Path(__file__).parent / "models"
-DEFAULT_MODEL = "cnn_int8"
+DEFAULT_MODEL = "mien_net_int8"
 
 
 @dataclass(frozen=True)
