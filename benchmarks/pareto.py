@@ -23,8 +23,8 @@ RUNS_A_ROUND = 25
 SEARCH_EPOCHS = 12
 """Runs of so many epochs or fewer are for comparison with each other, and drawn hollow."""
 
-COMPARABLE = ("data_sha256", "seed", "validation_share")
-"""Settings in `run.json` that say which images a run validated on."""
+COMPARABLE = ("data_sha256", "seed")
+"""Settings in `run.json` that say how the data were divided: with one seed, less validation is a part of more."""
 
 
 def measure_runs(runs: list[Path]) -> dict[str, Any]:
@@ -36,11 +36,11 @@ def measure_runs(runs: list[Path]) -> dict[str, Any]:
 
     Returns:
         {"machine", "entries": [{"name", "model", "epochs", "parameters", "multiply_adds",
-        "int8_bytes", "latency_ms", "validation_accuracy"}, ...]}, the fastest first.
+        "int8_bytes", "latency_ms", "validation_accuracy", "interval_95" (half of it)}, ...]}, the fastest first.
 
     Raises:
         FileNotFoundError: a folder lacks its evaluation or its int8 file.
-        ValueError: two runs have one name, or did not validate on the same images.
+        ValueError: two runs have one name, or divided the data in different ways.
     """
     _check_comparable(runs)
     entries, classifiers = [], []
@@ -107,7 +107,8 @@ def table(results: dict[str, Any]) -> str:
         megabytes, millions = entry["int8_bytes"] / 1e6, entry["multiply_adds"] / 1e6
         lines.append(
             f"| {name} | {entry['epochs']} | {entry['parameters'] / 1e3:,.0f} k | {millions:.1f} M "
-            f"| {megabytes:.2f} MB | {entry['latency_ms']:.3f} ms | {entry['validation_accuracy']:.1%} |"
+            f"| {megabytes:.2f} MB | {entry['latency_ms']:.3f} ms "
+            f"| {entry['validation_accuracy']:.1%} ± {100 * entry['interval_95']:.1f} |"
         )
     return "\n".join(lines)
 
@@ -122,6 +123,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     points = [(entry["latency_ms"], 100 * entry["validation_accuracy"]) for entry in entries]
     for entry, (x, y) in zip(entries, points, strict=True):
         is_short = entry["epochs"] <= SEARCH_EPOCHS
+        axes.errorbar(x, y, 100 * entry["interval_95"], color="lightgray", zorder=1)
         axes.scatter(x, y, s=45, color="white" if is_short else "tab:blue", edgecolor="tab:blue", zorder=3)
         axes.annotate(str(entry["name"]), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=9)
     for is_short, label in ((True, f"at most {SEARCH_EPOCHS} epochs"), (False, "longer training")):
@@ -136,7 +138,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis_formatter("{x:g}")
     axes.set_xlabel("int8 latency of a face, one thread, ms (logarithmic)")
-    axes.set_ylabel("accuracy of the float network on the validation images, %")
+    axes.set_ylabel("accuracy on validation images, float, %, and 95 % interval")
     shown = ("processor", "cores", "ai-edge-litert", "tflite-runtime")
     machine = {name: value for name, value in results["machine"].items() if name in shown}
     axes.set_title(f"MienNet's shapes, and others\n{describe(machine)}", fontsize=10)
@@ -157,7 +159,7 @@ def _check_comparable(runs: list[Path]) -> None:
         sides[run] = [settings.get(name) for name in COMPARABLE]
     for run, side in sides.items():
         if side != sides[runs[0]]:
-            raise ValueError(f"{run} did not validate on the same images as {runs[0]}: give runs of one split")
+            raise ValueError(f"{run} divided the data otherwise than {runs[0]}: give runs with one --data and --seed")
 
 
 def _load(run: Path, name: str) -> dict[str, Any]:
@@ -181,6 +183,7 @@ def _read(run: Path) -> tuple[dict[str, Any], Path]:
             "parameters": evaluation["cost"]["parameters"],
             "multiply_adds": evaluation["cost"]["multiply_adds"],
             "validation_accuracy": evaluation["validation"]["accuracy"],
+            "interval_95": evaluation["validation"]["interval_95"],
         }
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged ({error!r}): finish the run again with --resume") from error

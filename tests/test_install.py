@@ -67,7 +67,13 @@ def test_the_demo_runs_from_a_fresh_checkout_and_is_quick_the_second_time(tmp_pa
 def test_the_wheel_holds_the_one_package_with_all_that_it_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mien"}
-    for name in ("py.typed", "demo/demo.mp4", "models/mien_net_int8.tflite", "models/mien_net_int8.json", "models/cnn_int8.json"):
+    for name in (
+        "py.typed",
+        "demo/demo.mp4",
+        "models/mien_net_int8.tflite",
+        "models/mien_net_int8.json",
+        "models/cnn_int8.json",
+    ):
         assert f"mien/{name}" in names
     assert wheel.stat().st_size < 5e6
 

@@ -17,7 +17,8 @@ require_module("matplotlib")
 
 def write_run(run: Path, accuracy: float, epochs: int = 12) -> Path:
     run.mkdir()
-    evaluation = {"validation": {"accuracy": accuracy}, "cost": {"parameters": 1000, "multiply_adds": 2_000_000}}
+    validation = {"accuracy": accuracy, "interval_95": 0.02}
+    evaluation = {"validation": validation, "cost": {"parameters": 1000, "multiply_adds": 2_000_000}}
     (run / "run.json").write_text(json.dumps({"model": "mien_net", "epochs": epochs}))
     (run / "evaluation.json").write_text(json.dumps(evaluation))
     for suffix in (".tflite", ".json"):
@@ -43,6 +44,7 @@ def test_runs_are_measured_and_redrawn_from_the_results(tmp_path: Path, capsys: 
     assert {entry["name"]: entry["validation_accuracy"] for entry in entries} == {"a": 0.5, "b": 0.6}
     assert all(entry["latency_ms"] > 0 and entry["int8_bytes"] > 1_000_000 for entry in entries)
     assert "| **b** | 50 | 1 k | 2.0 M | 1.2" in first
+    assert "| 60.0% ± 2.0 |" in first
     picture = cv2.imread(str(plot))
     assert picture is not None
     assert np.unique(picture.reshape(-1, 3), axis=0).shape[0] > 50
@@ -77,9 +79,15 @@ def test_only_runs_that_can_be_compared_are(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "c").mkdir()
     assert main(["pareto", "--runs", str(first), str(write_run(tmp_path / "c" / "a", 0.6))]) == 1
     assert "two runs are named a" in capsys.readouterr().err
-    (second / "run.json").write_text(json.dumps({"model": "cnn", "epochs": 1, "validation_share": 0.1}))
+    (second / "run.json").write_text(json.dumps({"model": "cnn", "epochs": 1, "seed": 1}))
     assert main(["pareto", "--runs", str(first), str(second)]) == 1
-    assert "did not validate on the same images" in capsys.readouterr().err
+    assert f"{second} divided the data otherwise than {first}" in capsys.readouterr().err
+
+
+def test_less_validation_is_a_part_of_more(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path / "a", 0.5), write_run(tmp_path / "b", 0.6)
+    (second / "run.json").write_text(json.dumps({"model": "cnn", "epochs": 1, "validation_share": 0.1}))
+    assert len(measure_runs([first, second])["entries"]) == 2
 
 
 def test_a_published_run_is_measured_with_the_packages_file() -> None:

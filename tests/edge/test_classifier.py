@@ -210,6 +210,6 @@ def test_the_default_model_is_as_accurate_as_its_card_says(fer2013: Fer2013) -> 
     classifier = EmotionClassifier(num_threads=2)
     test = fer2013.test
     accuracy = (classifier.predict(test.images).argmax(axis=1) == test.labels).mean()
-    assert accuracy >= 0.58
+    assert accuracy >= 0.65
     # Runtimes and processors differ in the last step of 1/256; few faces are so close to the edge.
     assert abs(accuracy - classifier.card.metrics["test"]["accuracy"]) < 0.003

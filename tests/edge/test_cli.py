@@ -207,7 +207,9 @@ def test_the_window_shows_the_picture_and_closes_on_q(desktop: tuple[dict[str, s
 
 def test_models_are_listed_with_their_size(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
-    assert re.search(r"^mien_net_int8 \(default\): mien_net, int8, .*; \d\.\d\d MB$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        r"^mien_net_int8 \(default\): mien_net, int8, .*; \d\.\d\d MB$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(
