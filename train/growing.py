@@ -1,11 +1,9 @@
 """A start for a larger network from a smaller one: it answers the same, and has room to learn more.
 
-Chen et al. 2015, *Net2Net: Accelerating Learning via Knowledge Transfer*, arXiv:1511.05641. Wider: each
-channel appears k times, and what reads it shares its weight out among the copies, unevenly, so that
-they part as they learn. Deeper: a residual block that the smaller network lacks adds nothing at first.
+Chen et al. 2015, *Net2Net: Accelerating Learning via Knowledge Transfer*, arXiv:1511.05641. Wider: some
+channels appear twice or more often, and what reads them shares its weight out among the copies, unevenly,
+so that they part as they learn. Deeper: a residual block that the smaller network lacks adds nothing at first.
 """
-
-from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +20,7 @@ def grow(trained: keras.Model, network: keras.Model, seed: int) -> None:
 
     Args:
         trained: the smaller network.
-        network: the larger one; its filters are the same whole multiple of the smaller one's everywhere.
+        network: the larger one.
         seed: of how weights are shared out.
 
     Raises:
@@ -51,12 +49,16 @@ def _names(network: keras.Model) -> set[str]:
 
 
 def _widen(weight: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Return a weight as what reads and writes k copies of each channel has it; the last axis is written."""
-    repeats = [new // old for new, old in zip(shape, weight.shape, strict=True)]
-    wide: Any = np.tile(weight, repeats)
-    if wide.shape != shape:
+    """Return a weight as what reads and writes copies of channels has it; the last axis is written."""
+    channels = 1 if weight.ndim == 1 else 2
+    if weight.shape[:-channels] != shape[:-channels] or any(np.less(shape, weight.shape)):
         raise ValueError(f"a weight of {weight.shape} cannot become one of {shape}")
-    if weight.ndim > 1 and (copies := repeats[-2]) > 1:
-        parts = rng.uniform(1 - UNEVEN, 1 + UNEVEN, (*shape[:-2], copies, shape[-2] // copies, shape[-1]))
-        wide = wide * (parts / parts.sum(axis=-3, keepdims=True)).reshape(shape)
-    return np.asarray(wide, np.float32)
+    written = np.arange(shape[-1]) % weight.shape[-1]
+    if weight.ndim == 1:
+        return weight[written]
+    read = np.arange(shape[-2]) % weight.shape[-2]
+    parts = rng.uniform(1 - UNEVEN, 1 + UNEVEN, shape)
+    wholes = np.zeros((*shape[:-2], weight.shape[-2], shape[-1]))
+    np.add.at(wholes, (..., read, slice(None)), parts)
+    shares = parts / wholes[..., read, :]
+    return np.asarray(weight[..., read, :][..., written] * shares, np.float32)

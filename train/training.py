@@ -217,7 +217,7 @@ def _load_start(network: keras.Model, start: Path, seed: int) -> None:
         raise ValueError(
             f"{start} holds {trained.name} with {trained.count_params():,} parameters, which does not fit "
             f"{network.name} with {network.count_params():,} ({error}): give the same model, width and shape; "
-            "a mien_net may also start from one with fewer blocks, or half as wide"
+            "a mien_net may also start from one with fewer blocks, or narrower ones"
         ) from error
 
 

@@ -1,42 +1,37 @@
 """A larger MienNet that starts from a smaller one answers the same, and learns with all that it has."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import make_data, require_module
+from tests.conftest import REPOSITORY, make_data, require_module
 
 keras = require_module("keras")
 
 from train.batches import as_input, divide
 from train.config import TrainingConfig
 from train.growing import grow
-from train.learner import measure_batch_statistics
+from train.learner import load_network
 from train.models import build
 from train.training import train
 
 pytestmark = pytest.mark.tensorflow
 
 
-def make_trained(width: float = 1.0, shape: str = "small") -> keras.Model:
-    """Return a MienNet whose weights and batch statistics are those of no fresh one."""
-    network = build("mien_net", width=width, shape=shape)
-    rng = np.random.default_rng(0)
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
-    measure_batch_statistics(network, as_input(make_data().images))  # so that no two images get the same answer
-    return network
+SMALL = REPOSITORY / "models" / "mien_net" / "model.keras"
 
 
 def answers(network: keras.Model) -> np.ndarray:
     return np.asarray(network.predict(as_input(make_data().images[:40]), verbose=0))
 
 
-@pytest.mark.parametrize(("width", "shape"), [(2.0, "small"), (1.0, "small-late"), (2.0, "small-late")])
+@pytest.mark.parametrize(
+    ("width", "shape"), [(2.0, "small"), (1.5, "small"), (1.0, "small-late"), (2.0, "small-early")]
+)
 def test_a_grown_network_answers_as_the_small_one(width: float, shape: str) -> None:
-    small, grown = make_trained(), build("mien_net", width=width, shape=shape)
+    small, grown = load_network(SMALL), build("mien_net", width=width, shape=shape)
     grow(small, grown, seed=0)
     assert grown.count_params() > small.count_params()
     np.testing.assert_allclose(answers(grown), answers(small), atol=1e-5)  # float32 in another order
@@ -44,7 +39,7 @@ def test_a_grown_network_answers_as_the_small_one(width: float, shape: str) -> N
 
 
 def test_copies_of_a_channel_part_as_they_learn() -> None:
-    small, grown = make_trained(), build("mien_net", width=2.0, shape="small-late")
+    small, grown = load_network(SMALL), build("mien_net", width=2.0, shape="small-late")
     grow(small, grown, seed=0)
     images = as_input(make_data().images[:32])
     labels = np.eye(7, dtype=np.float32)[make_data().labels[:32]]
@@ -62,15 +57,15 @@ def test_copies_of_a_channel_part_as_they_learn() -> None:
 @pytest.mark.parametrize(
     ("width", "shape", "message"),
     [
-        (1.5, "small", "cannot become one of"),
         (0.5, "small", "cannot become one of"),
-        (1.0, "late", "cannot become one of|has no stage2_block2"),
+        (1.0, "deep", "cannot become one of"),
+        (1.0, "late", "has no stage2_block2"),
         (1.0, "inverted", "has no"),
     ],
 )
 def test_what_is_no_larger_form_of_the_start_is_refused(width: float, shape: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        grow(make_trained(), build("mien_net", width=width, shape=shape), seed=0)
+        grow(load_network(SMALL), build("mien_net", width=width, shape=shape), seed=0)
 
 
 def test_other_networks_do_not_grow() -> None:
@@ -79,12 +74,10 @@ def test_other_networks_do_not_grow() -> None:
 
 
 def test_a_run_starts_from_a_smaller_network(tmp_path: Path) -> None:
-    small, data = make_trained(), make_data()
-    small.save(tmp_path / "small.keras")
-    config = TrainingConfig(model="mien_net", shape="small-late", width=2.0, epochs=1, learning_rate=1e-9)
-    model = train(divide(data, config), config, tmp_path / "run", {}, start=tmp_path / "small.keras")
-    grown = keras.saving.load_model(model)
-    # The batch statistics of the run are measured anew, in both; with them the answers are the same.
-    again = TrainingConfig(model="mien_net", shape="small", epochs=1, learning_rate=1e-9)
-    same = train(divide(data, again), again, tmp_path / "again", {}, start=tmp_path / "small.keras")
-    np.testing.assert_allclose(answers(grown), answers(keras.saving.load_model(same)), atol=1e-4)
+    data = make_data()
+    # Almost nothing is learnt, and batch statistics are measured anew in both: the answers are the same.
+    config = TrainingConfig(model="mien_net", shape="small", epochs=1, learning_rate=1e-9)
+    small = train(divide(data, config), config, tmp_path / "small", {}, start=SMALL)
+    config = replace(config, shape="small-late")
+    large = train(divide(data, config), config, tmp_path / "large", {}, start=SMALL)
+    np.testing.assert_allclose(answers(load_network(large)), answers(load_network(small)), atol=1e-4)
