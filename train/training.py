@@ -14,7 +14,6 @@ from train.batches import EpochBatches, Sides, as_input, class_shares, steps_per
 from train.config import CHECKPOINT, TrainingConfig, check_run, write_run
 from train.evaluation import predict
 from train.files import write_whole
-from train.growing import grow
 from train.learner import (
     FULL_SIZE,
     build_learner,
@@ -56,7 +55,7 @@ def train(
         out: the run's folder.
         facts: what else makes this run what it is (hashes of its data), kept in `run.json`.
         resume: continue the run in `out`.
-        start: a `.keras` file whose weights a new run starts from; a smaller MienNet grows (`train.growing`).
+        start: a `.keras` file whose weights a new run starts from.
         tensorboard: also log the history for TensorBoard, in `out`/tensorboard.
 
     Returns:
@@ -203,21 +202,17 @@ class _Run:
         if (checkpoint := self._out / CHECKPOINT).exists():  # a run that was stopped in its first epoch has none
             load_state(self._learner, checkpoint)
         elif self._start is not None:
-            _load_start(self._network, self._start, config.seed)
+            _load_start(self._network, self._start)
 
 
-def _load_start(network: keras.Model, start: Path, seed: int) -> None:
+def _load_start(network: keras.Model, start: Path) -> None:
     trained = load_network(start)
-    if [weight.shape for weight in trained.weights] == [weight.shape for weight in network.weights]:
-        network.set_weights(trained.get_weights())
-        return
     try:
-        grow(trained, network, seed)
+        network.set_weights(trained.get_weights())
     except ValueError as error:
         raise ValueError(
             f"{start} holds {trained.name} with {trained.count_params():,} parameters, which does not fit "
-            f"{network.name} with {network.count_params():,} ({error}): give the same model, width and shape; "
-            "a mien_net may also start from one with fewer blocks, or narrower ones"
+            f"{network.name} with {network.count_params():,}: give the same model, width and shape"
         ) from error
 
 
