@@ -23,6 +23,9 @@ RUNS_A_ROUND = 25
 SEARCH_EPOCHS = 12
 """Runs of so many epochs or fewer are for comparison with each other, and drawn hollow."""
 
+LABEL_PLACES = [(side, height) for height in (0, 8, -8, 16, -16, 24, -24) for side in (1, -1)]
+"""Where a name may stand: right (1) or left (-1) of its point, and so many typographic points above its middle."""
+
 COMPARABLE = ("data_sha256", "seed")
 """Settings in `run.json` that say how the data were divided: with one seed, less validation is a part of more."""
 
@@ -125,7 +128,6 @@ def plot(results: dict[str, Any], path: Path) -> None:
         is_short = entry["epochs"] <= SEARCH_EPOCHS
         axes.errorbar(x, y, 100 * entry["interval_95"], color="lightgray", zorder=1)
         axes.scatter(x, y, s=45, color="white" if is_short else "tab:blue", edgecolor="tab:blue", zorder=3)
-        axes.annotate(str(entry["name"]), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=9)
     for is_short, label in ((True, f"at most {SEARCH_EPOCHS} epochs"), (False, "longer training")):
         chosen = [entry for entry in entries if (entry["epochs"] <= SEARCH_EPOCHS) == is_short]
         if not chosen:
@@ -144,9 +146,31 @@ def plot(results: dict[str, Any], path: Path) -> None:
     axes.set_title(f"MienNet's shapes, and others\n{describe(machine)}", fontsize=10)
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
+    name_points(figure, axes, {str(entry["name"]): point for entry, point in zip(entries, points, strict=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     pyplot.close(figure)
+
+
+def name_points(figure: Any, axes: Any, points: dict[str, tuple[float, float]]) -> None:
+    """Write each name beside its point, at the first of some places where it covers no other name and no point."""
+    figure.draw_without_rendering()  # the layout is known only then
+    pixels = axes.transData.transform(list(points.values()))
+    taken: list[Any] = []
+    for name, point in points.items():
+        for side, height in LABEL_PLACES:
+            place: dict[str, Any] = {"xytext": (7 * side, height), "textcoords": "offset points"}
+            align = {"ha": "left" if side > 0 else "right", "va": "center", "fontsize": 9}
+            label = axes.annotate(name, point, **place, **align)
+            box = label.get_window_extent().padded(1)
+            if not box.count_overlaps(taken) and not box.count_contains(pixels):
+                break
+            label.remove()
+        else:
+            axes.add_artist(label)  # there is no such place: better on another name than nowhere
+        taken.append(box)
+        if height:
+            axes.annotate("", point, **place, arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.6})
 
 
 def _check_comparable(runs: list[Path]) -> None:

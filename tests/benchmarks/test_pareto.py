@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.pareto import front_of, measure_runs
+from benchmarks.pareto import front_of, measure_runs, name_points
 from mien.card import find_model
 from tests.conftest import REPOSITORY, require_module
 
@@ -52,6 +52,22 @@ def test_runs_are_measured_and_redrawn_from_the_results(tmp_path: Path, capsys: 
     assert main(["pareto", *files]) == 0
     assert capsys.readouterr().out == first
     assert plot.exists()
+
+
+def test_names_of_neighbours_cover_neither_each_other_nor_a_point() -> None:
+    from matplotlib import pyplot
+
+    points = {"first": (1.0, 58.0), "second": (1.01, 58.1), "third": (1.02, 57.9), "far": (9.0, 50.0)}
+    figure, axes = pyplot.subplots()
+    axes.scatter(*zip(*points.values(), strict=True))
+    name_points(figure, axes, points)
+    labels = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text()}
+    pixels = axes.transData.transform(list(points.values()))
+    pyplot.close(figure)
+    assert labels.keys() == points.keys()
+    for name, box in labels.items():
+        assert not box.count_overlaps([other for key, other in labels.items() if key != name])
+        assert not box.count_contains(pixels)
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
