@@ -33,6 +33,7 @@ SHAPES = {
     "half": Shape(((24, 1), (56, 2), (128, 2)), stem=24, stem_stride=2),
     "big": Shape(((32, 2), (64, 2), (128, 2))),
     "small": Shape(((24, 1), (48, 2), (112, 2))),
+    "medium": Shape(((32, 1), (64, 2), (112, 2))),
     "small-early": Shape(((24, 2), (48, 2), (112, 2))),
     "small-late": Shape(((24, 1), (48, 2), (112, 3))),
     "inverted": Shape(((24, 2), (48, 3), (96, 3)), block="inverted"),
