@@ -58,7 +58,8 @@ def update_card(model: Path, result: dict[str, Any]) -> None:
     """Write the measured figures into the card of a `.tflite` model."""
     path = model.with_suffix(".json")
     metrics = {name: value for name, value in result.items() if name != "model"}
-    card = replace(read_card(path), metrics={**metrics, "command": "python -m benchmarks accuracy"})
+    card = read_card(path)
+    card = replace(card, metrics={**card.metrics, **metrics, "command": "python -m benchmarks accuracy"})
     path.write_text(card.to_json(), encoding="utf-8")
 
 

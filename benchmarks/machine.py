@@ -5,13 +5,15 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from mien.device import processor_name
+
 PACKAGES = ("numpy", "ai-edge-litert", "tflite-runtime", "opencv-python", "opencv-python-headless")
 
 
 def machine_card() -> dict[str, str]:
     """Return processor, cores, memory, system and versions as text."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": str(os.cpu_count()),
         "memory": _memory(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -23,17 +25,6 @@ def machine_card() -> dict[str, str]:
 def describe(card: dict[str, str]) -> str:
     """Return the card as one line."""
     return ", ".join(f"{name} {value}" for name, value in card.items())
-
-
-def _processor() -> str:
-    """The board's name where there is one (a Raspberry Pi), else the processor's."""
-    board = Path("/proc/device-tree/model")
-    if board.exists():
-        return board.read_text().rstrip("\0\n")
-    for line in _lines("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _is_installed(package: str) -> bool:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from convert.pictures import Pictures
 from mien.classifier import at_temperature
 from mien.emotions import EMOTIONS
-from mien.fer2013 import Fer2013
 from mien.metrics import measure
 
 Probabilities = npt.NDArray[np.float32]
@@ -45,40 +45,43 @@ class Confidence:
     error: float
 
 
-def validation_images(run: Path, data: Fer2013) -> Fer2013 | None:
+def validation_rows(run: Path, pictures: Pictures) -> npt.NDArray[np.intp] | None:
     """Return what the run in a folder validated on; None if it left no `run.json`, or learnt from other data.
 
     Raises:
         ValueError: `run.json` is damaged.
     """
     path = run / "run.json"
-    if not path.exists():
+    if not path.exists() or pictures.faces is None:
         return None
     try:
         settings: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-        if settings.get("data_sha256") != data.sha256:
+        if settings.get("data_sha256") != pictures.faces.sha256:
             return None
-        _, rows = data.split_training(float(settings["validation_share"]), int(settings["seed"]))
+        _, rows = pictures.faces.split_training(float(settings["validation_share"]), int(settings["seed"]))
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or convert the .keras file without it") from error
-    return data.rows(rows)
+    return rows
 
 
-def choose_confidence(probabilities: Probabilities, labels: npt.NDArray[np.uint8], input_type: str) -> Confidence:
+def choose_confidence(
+    probabilities: Probabilities, labels: npt.NDArray[np.uint8], dtype: str, classes: tuple[str, ...] = EMOTIONS
+) -> Confidence:
     """Choose temperature and thresholds for what a model answers at temperature 1.
 
     Args:
-        probabilities: (N, 7).
+        probabilities: (N, K).
         labels: (N,) the true classes.
-        input_type: of the model, "int8" or "float32".
+        dtype: of the model's output, "int8" or "float32".
+        classes: (K) names.
     """
-    temperature = choose_temperature(probabilities, labels, input_type)
-    scaled = at_temperature(probabilities.copy(), temperature, input_type)
-    errors = [measure(labels, answers).calibration_error for answers in (probabilities, scaled)]
-    return Confidence(temperature, choose_thresholds(scaled, labels), errors[0], errors[1])
+    temperature = choose_temperature(probabilities, labels, dtype)
+    scaled = at_temperature(probabilities.copy(), temperature, dtype)
+    errors = [measure(labels, answers, classes).calibration_error for answers in (probabilities, scaled)]
+    return Confidence(temperature, choose_thresholds(scaled, labels, classes), errors[0], errors[1])
 
 
-def choose_temperature(probabilities: Probabilities, labels: npt.NDArray[np.uint8], input_type: str) -> float:
+def choose_temperature(probabilities: Probabilities, labels: npt.NDArray[np.uint8], dtype: str) -> float:
     """Return the temperature with the least cross-entropy, to three digits; the arguments are the same.
 
     Guo et al. 2017, *On Calibration of Modern Neural Networks*, arXiv:1706.04599, section 4.2.
@@ -86,7 +89,7 @@ def choose_temperature(probabilities: Probabilities, labels: npt.NDArray[np.uint
     rows = np.arange(len(labels))
 
     def cross_entropy(log_temperature: float) -> float:
-        scaled = at_temperature(probabilities.copy(), math.exp(log_temperature), input_type)
+        scaled = at_temperature(probabilities.copy(), math.exp(log_temperature), dtype)
         return float(-np.log(np.maximum(scaled[rows, labels], 1e-12)).mean())
 
     low, high = (math.log(value) for value in TEMPERATURES)
@@ -94,7 +97,9 @@ def choose_temperature(probabilities: Probabilities, labels: npt.NDArray[np.uint
     return float(f"{math.exp(found.x):.3g}")
 
 
-def choose_thresholds(probabilities: Probabilities, labels: npt.NDArray[np.uint8]) -> dict[str, float]:
+def choose_thresholds(
+    probabilities: Probabilities, labels: npt.NDArray[np.uint8], classes: tuple[str, ...] = EMOTIONS
+) -> dict[str, float]:
     """Return for each class the confidence from which on an answer is worth giving, to three digits.
 
     Worth giving means: a right answer counts 1, a wrong one -1, "unsure" 0, and the threshold is
@@ -103,7 +108,7 @@ def choose_thresholds(probabilities: Probabilities, labels: npt.NDArray[np.uint8
     """
     predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     thresholds = {}
-    for number, name in enumerate(EMOTIONS):
+    for number, name in enumerate(classes):
         rows = np.flatnonzero(predictions == number)
         threshold = 0.5
         if len(rows) >= MIN_ANSWERS:

@@ -1,199 +1,248 @@
-"""Keras -> TFLite, float32 and full-integer int8, each proven to run before it gets its name."""
+"""Keras -> TFLite: every variant is made, run in every runtime and compared before it gets its name."""
 
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from convert.calibration import Calibration
-from convert.confidence import Confidence, choose_confidence
-from mien.card import ModelCard
-from mien.classifier import RUNTIMES, EmotionClassifier, load_runtime
-from mien.emotions import EMOTIONS
-from mien.faces import Image
-from mien.fer2013 import Fer2013
+from convert.calibration import Calibration, refuse_test_images
+from convert.confidence import choose_confidence, validation_rows
+from convert.flatbuffer import read_graph
+from convert.keras_model import file_stem
+from convert.pictures import Pictures
+from convert.proof import Progress, Variant, prove, refusal
+from convert.quantization import Ranges, check_int8, measure_ranges, quantize, scope_of, to_float32
+from convert.runtimes import find_runtimes
+from convert.settings import STATIC, Settings
+from mien import __version__
+from mien.card import ModelCard, TensorSpec
 from mien.native_log import quiet_native_log
 
-VARIANTS = ("float32", "int8")
 CROP_MARGIN = 0.0
 """FER2013's images are Haar boxes: the cascade finds 47 of their 48 pixels (docs/experiments.md)."""
 
-DEVICE_RUNTIMES = tuple(name for name in RUNTIMES if name != "tensorflow")
-
-MAX_DIFFERENCE = 0.1
-"""A file whose probabilities are off by more, in the mean of each image's worst class, is broken.
-
-Quantization alone costs far less (docs/experiments.md). The first class would be a poor judge: a
-network that has hardly been trained has seven equal ones.
-"""
+FOREIGN_IMAGES = 2000
 
 
 @dataclass(frozen=True)
-class Converted:
-    """A file that was written, and what its proof showed."""
+class Conversion:
+    """What came of a conversion.
 
-    path: Path
-    size_bytes: int
-    agreement: float  # share of the proof's images with the same first class as Keras
-    difference: float  # from Keras' probabilities: the worst of an image's seven, mean over the images
-    runtimes: tuple[str, ...]  # in which it was loaded and run
-    confidence: Confidence | None = None  # what its card got
+    Attributes:
+        float32: the float file that the others were made from.
+        ranges: of its tensors, or why they cannot be measured.
+        images: the validation images.
+        is_own_validation: whether the model's run validated on them; else it may have learnt from them.
+        has_tests: whether the data have test images, which were kept out.
+        converter: what made the files.
+        refused: why nothing was written: the gate was missed, or no variant runs; "" if files were.
+    """
+
+    variants: tuple[Variant, ...]
+    calibration: Calibration
+    settings: Settings
+    float32: bytes
+    ranges: Ranges | str
+    images: npt.NDArray[np.uint8]
+    is_own_validation: bool
+    has_tests: bool
+    converter: str
+    refused: str = ""
 
 
 def convert(
-    keras_file: Path, calibration: Calibration, proof_images: Image, out: Path, validation: Fer2013 | None = None
-) -> list[Converted]:
-    """Write every variant of a model with its card into `out`; all of them, or none if one fails its proof.
+    model: keras.Model,
+    keras_file: Path,
+    pictures: Pictures,
+    calibration: Calibration,
+    settings: Settings,
+    out: Path,
+    progress: Progress,
+) -> Conversion:
+    """Write every variant of a model with its card into `out`; all that run in every runtime, or none.
 
     Args:
-        keras_file: the model; `run.json` beside it goes into the card.
+        model: from `load`.
+        keras_file: where it came from; `run.json` beside it goes into the cards.
+        pictures: the data set that calibration and validation images come from.
         calibration: the representative dataset.
-        proof_images: (N, 48, 48) uint8, on which TFLite is compared with Keras.
+        settings: variants, gate and so on.
         out: an existing folder.
-        validation: images that temperature and thresholds are chosen on; None leaves the former at 1
-            and the latter out.
+        progress: is told what happens.
 
     Raises:
-        ValueError: the file is no Keras model of ours, or a converted one fails its proof.
-        ImportError: none of `DEVICE_RUNTIMES` is installed.
+        ValueError: the model cannot be converted, or the data do not suffice.
+        ImportError: no TFLite runtime is installed.
+        OSError: `out` cannot be written.
     """
-    if not (runtimes := installed_runtimes()):
-        raise ImportError("no TFLite runtime to prove the files with: pip install ai-edge-litert")
-    model = _load(keras_file)
-    expected = model.predict(proof_images[..., np.newaxis].astype(np.float32), verbose=0)
-    made = _provenance(keras_file, calibration)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
-        proven = []
-        for variant in VARIANTS:
-            file = _write(model, variant, calibration, made, Path(folder))
-            with quiet_native_log():
-                proven.append(_prove(file, expected, proof_images, runtimes))
-                if validation is not None:
-                    proven[-1] = replace(proven[-1], confidence=_calibrate(file, validation))
-        for converted in proven:
-            for suffix in (".json", ".tflite"):
-                file = converted.path.with_suffix(suffix)
-                file.replace(out / file.name)
-    return [replace(converted, path=out / converted.path.name) for converted in proven]
+    runtimes = find_runtimes()
+    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as name:
+        folder = Path(name)
+        progress.stage("converting to float32")
+        with quiet_native_log():
+            float32 = to_float32(model)
+        for layer in settings.keep_float:
+            scope_of(layer, read_graph(float32))
+        progress.stage(f"measuring ranges on {len(calibration.rows)} images")
+        refuse_test_images(pictures, calibration.images)
+        ranges = _measure_ranges(float32, calibration, settings)
+        rows, is_own = _choose_validation(keras_file.parent, pictures, calibration, settings.seed)
+        images, labels = pictures.read(rows), pictures.labels[rows]
+        np.save(folder / "images.npy", images)
+        progress.stage(f"asking Keras about {len(images):,} images")
+        expected = model.predict(images.astype(np.float32), batch_size=64, verbose=0)
+        _check_probabilities(expected, model.name)
+        progress.stage("quantizing")
+        made = _provenance(keras_file, pictures, calibration, settings)
+        variants = [_make(model, name, float32, ranges, pictures, made, settings) for name in settings.variants]
+        variants = prove(variants, folder, expected, labels, runtimes, progress)
+        if is_own:
+            variants = [_with_confidence(variant, folder, labels) for variant in variants]
+        refused = refusal(variants, settings.max_drop)
+        if not refused:
+            _publish([variant for variant in variants if variant.is_proven], folder, out)
+    has_tests = bool(pictures.is_test.any())
+    return Conversion(
+        tuple(variants), calibration, settings, float32, ranges, images, is_own, has_tests, made["converter"], refused
+    )
 
 
-def installed_runtimes() -> tuple[str, ...]:
-    """Return those of `DEVICE_RUNTIMES` that work here."""
-    working = []
-    for name in DEVICE_RUNTIMES:
-        try:
-            load_runtime(name)
-        except ImportError:
-            continue
-        working.append(name)
-    return tuple(working)
-
-
-def _load(keras_file: Path) -> Any:
+def _measure_ranges(float32: bytes, calibration: Calibration, settings: Settings) -> Ranges | str:
+    """Return the ranges, none where no variant needs them, or why they cannot be measured."""
+    if not set(settings.variants) & set(STATIC):
+        return {}
     try:
-        model = keras.saving.load_model(keras_file, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120]
+        with quiet_native_log():
+            return measure_ranges(float32, calibration.images, settings.method)
+    except ValueError as error:
+        return str(error)
+
+
+def _choose_validation(
+    run: Path, pictures: Pictures, calibration: Calibration, seed: int
+) -> tuple[npt.NDArray[np.intp], bool]:
+    """Return rows in random order, and whether they are those that the model's run validated on.
+
+    No image is among them that ranges were measured on, or that is in the tests, nor a twin of one.
+    """
+    own = validation_rows(run, pictures)
+    candidates = np.arange(len(pictures)) if own is None else own
+    taken = pictures.is_in_tests() | np.isin(pictures.keys, pictures.keys[calibration.rows])
+    candidates = candidates[~taken[candidates]]
+    if not len(candidates):
         raise ValueError(
-            f"{keras_file} is not a Keras model ({reason}): give one that `python -m train` wrote"
-        ) from error
-    if model.input_shape[1:] != (48, 48, 1) or model.output_shape[1:] != (len(EMOTIONS),):
-        raise ValueError(
-            f"{keras_file} maps {model.input_shape[1:]} to {model.output_shape[1:]}: "
-            f"allowed is (48, 48, 1) to ({len(EMOTIONS)},)"
+            f"all images are taken for calibration, none is left to validate on: give a --calibration-size below "
+            f"{len(calibration.rows)}"
         )
-    return model
+    rows = np.random.default_rng(seed).permutation(candidates)
+    return (rows, True) if own is not None else (rows[:FOREIGN_IMAGES], False)
 
 
-def _to_tflite(model: Any, calibration: Calibration | None) -> bytes:
-    """Convert; with a representative dataset to full-integer int8, else to float32."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if calibration is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (
-            [image[np.newaxis, :, :, np.newaxis].astype(np.float32)] for image in calibration.images
-        )
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-    return bytes(converter.convert())
+def _check_probabilities(answers: npt.NDArray[np.float32], name: str) -> None:
+    # float32 has 24 bits; the sum of some classes is off by less than 1e-3 even in bfloat16's softmax.
+    if not np.isfinite(answers).all() or answers.min() < 0 or np.abs(answers.sum(axis=1) - 1).max() > 1e-2:
+        raise ValueError(f"{name} does not answer with probabilities that sum to 1: end it with a softmax")
 
 
-def _write(model: Any, variant: str, calibration: Calibration, made: dict[str, Any], folder: Path) -> Path:
-    with quiet_native_log():
-        content = _to_tflite(model, calibration if variant == "int8" else None)
-    if variant == "int8":
-        _check_is_integer(content, model.name)
+def _make(
+    model: keras.Model,
+    name: str,
+    float32: bytes,
+    ranges: Ranges | str,
+    pictures: Pictures,
+    made: dict[str, Any],
+    settings: Settings,
+) -> Variant:
+    """Make a variant's file, or say why it cannot be made."""
+    stem, is_static = file_stem(model, name), name in STATIC
+    try:
+        if isinstance(ranges, str) and is_static:
+            raise ValueError(ranges)
+        with quiet_native_log():
+            content = quantize(float32, name, ranges if isinstance(ranges, dict) else {}, settings.keep_float)
+        if name == "int8":
+            check_int8(content, has_float=bool(settings.keep_float))
+    except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:  # the latter are the quantizer's
+        return Variant(name, stem, failures={"conversion": " ".join(str(error).split())[:300]})
+    if not is_static:
+        made = {key: value for key, value in made.items() if key not in ("calibration", "kept_float")}
+    graph = read_graph(content)
+    operators = [operator.name for operator in graph.float_operators()]
+    tensors = [graph.tensors[numbers[0]] for numbers in (graph.inputs, graph.outputs)]
+    specs = [
+        TensorSpec(tensor.shape, tensor.type.lower(), float(tensor.scales[0]), tensor.zero_point)
+        if len(tensor.scales)
+        else TensorSpec(tensor.shape, tensor.type.lower())
+        for tensor in tensors
+    ]
     card = ModelCard(
-        name=f"{model.name}_{variant}",
-        description=f"{model.name}, {variant}, {model.count_params() / 1e6:.2f} M parameters",
+        name=stem,
+        version=__version__,
+        description=f"{model.name}, {name}, {model.count_params() / 1e6:.2f} M parameters",
+        date=datetime.now(UTC).date().isoformat(),
+        licence=settings.licence,
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
-        input_type=variant,
+        input=specs[0],
+        output=specs[1],
+        labels=pictures.classes,
         crop_margin=CROP_MARGIN,
         made=made,
     )
-    file = folder / f"{card.name}.tflite"
-    file.write_bytes(content)
-    file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
-    return file
+    counts = {operator: operators.count(operator) for operator in sorted(set(operators))}
+    return Variant(name, stem, content, card, float_operators=counts)
 
 
-def _prove(file: Path, expected: Any, images: Image, runtimes: tuple[str, ...]) -> Converted:
-    """Load and run a file in every runtime; raise ValueError unless it does what Keras does."""
-    agreement, difference = 1.0, 0.0
-    for runtime in runtimes:
-        found = EmotionClassifier(file, runtime=runtime).predict(images)
-        # Seven int8 outputs, each rounded to 1/256: off by at most 7/2 steps, and one to spare.
-        if np.abs(found.sum(axis=1) - 1).max() > 4.5 / 256:
-            raise ValueError(f"{file.name}: probabilities do not sum to 1 in {runtime}")
-        agreement = min(agreement, float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()))
-        difference = max(difference, float(np.abs(found - expected).max(axis=1).mean()))
-    if difference > MAX_DIFFERENCE:
-        raise ValueError(
-            f"{file.name} differs from Keras by {difference:.2f} in probability on {len(images)} images, allowed is "
-            f"{MAX_DIFFERENCE} or less: give a larger --calibration-size"
-        )
-    return Converted(file, file.stat().st_size, agreement, difference, runtimes)
+def _with_confidence(variant: Variant, folder: Path, labels: npt.NDArray[Any]) -> Variant:
+    """Put temperature and thresholds into the card, from the answers of the first runtime."""
+    path = folder / f"{variant.name}.npy"
+    if variant.card is None or not path.exists():
+        return variant
+    answers, card = np.load(path), variant.card
+    chosen = choose_confidence(answers, labels[: len(answers)], card.output.dtype, card.labels)
+    made = {**card.made, "confidence": {"images": len(answers), "from": "the run's validation images"}}
+    card = replace(card, temperature=chosen.temperature, thresholds=chosen.thresholds, made=made)
+    return replace(variant, card=card, confidence=chosen)
 
 
-def _calibrate(file: Path, validation: Fer2013) -> Confidence:
-    """Put temperature and thresholds into a file's card; return them."""
-    classifier = EmotionClassifier(file, num_threads=os.cpu_count() or 1)
-    chosen = choose_confidence(classifier.predict(validation.images), validation.labels, classifier.card.input_type)
-    made = {**classifier.card.made, "confidence": {"images": len(validation), "from": "the run's validation images"}}
-    card = replace(classifier.card, temperature=chosen.temperature, thresholds=chosen.thresholds, made=made)
-    file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")
-    return chosen
+def _publish(variants: Sequence[Variant], folder: Path, out: Path) -> None:
+    """Move the files and their cards, which are complete, to where they belong."""
+    names = [f"{variant.stem}{suffix}" for variant in variants for suffix in (".tflite", ".json")]
+    for name in names:
+        if (out / name).is_dir():
+            raise IsADirectoryError(f"{out / name} is a folder: remove it, or give another --out")
+    for variant in variants:
+        assert variant.card is not None
+        (folder / f"{variant.stem}.json").write_text(variant.card.to_json(), encoding="utf-8")
+    for name in names:
+        os.replace(folder / name, out / name)
 
 
-def _check_is_integer(content: bytes, name: str) -> None:
-    """Raise ValueError unless every tensor is an integer one and the input is the gray level minus 128."""
-    _, interpreter_class = load_runtime()
-    interpreter = interpreter_class(model_content=content)
-    interpreter.allocate_tensors()
-    if floats := [entry["name"] for entry in interpreter.get_tensor_details() if entry["dtype"] == np.float32]:
-        raise ValueError(f"{name}: {len(floats)} tensors stayed float, the first is {floats[0]}")
-    scale, zero_point = interpreter.get_input_details()[0]["quantization"]
-    if (scale, zero_point) != (1.0, -128):
-        raise ValueError(
-            f"{name}: input has scale {scale} and zero point {zero_point} instead of 1 and -128, because the "
-            "calibration images do not reach from black (0) to white (255): give a larger --calibration-size"
-        )
-
-
-def _provenance(keras_file: Path, calibration: Calibration) -> dict[str, Any]:
+def _provenance(keras_file: Path, pictures: Pictures, calibration: Calibration, settings: Settings) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "data": "FER2013, Training images only",
-        "calibration": {"images": len(calibration.rows), "seed": calibration.seed, "rows_sha256": calibration.sha256},
-        "converter": f"tensorflow {tf.__version__}, keras {keras.__version__}",
+        "calibration": {
+            "data": "FER2013, Training images only" if pictures.is_test.any() else "a folder of images",
+            "images": len(calibration.rows),
+            "seed": calibration.seed,
+            "rows_sha256": calibration.sha256,
+            "method": settings.method,
+        },
+        "converter": f"tensorflow {tf.__version__}, keras {keras.__version__}, "
+        f"litert-quantizer {metadata.version('litert-quantizer')}",
     }
+    if settings.keep_float:
+        made["kept_float"] = list(settings.keep_float)
     run = keras_file.parent / "run.json"
     if run.exists():
         made["training"] = json.loads(run.read_text(encoding="utf-8"))

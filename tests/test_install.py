@@ -73,6 +73,7 @@ def test_the_wheel_holds_the_one_package_with_all_that_it_needs(wheel: Path) -> 
         "models/mien_net_int8.tflite",
         "models/mien_net_int8.json",
         "models/cnn_int8.json",
+        "card.schema.json",
     ):
         assert f"mien/{name}" in names
     assert wheel.stat().st_size < 5e6

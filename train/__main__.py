@@ -95,7 +95,8 @@ def _list(config: TrainingConfig) -> int:
 
 
 def _train(options: dict[str, Any]) -> int:
-    from train.own_data import load_data, scarce_classes
+    from mien.own_images import load_data
+    from train.scarce import scarce_classes
 
     # Settings come before the data: finding them wrong should not take a minute of loading.
     config = settle(options)
@@ -140,7 +141,7 @@ def _train(options: dict[str, Any]) -> int:
 
 def settle(options: dict[str, Any]) -> TrainingConfig:
     """Return the settings that a command line amounts to; put into it which folder and start that means."""
-    from train.own_data import is_own_folder
+    from mien.own_images import is_own_folder
 
     recipe = options.get("recipe", "fine-tune" if is_own_folder(Path(options["data"])) else "paper")
     options["out"] = options["out"] or Path("runs") / f"{options['model']}-{recipe}"

@@ -26,7 +26,7 @@ def prepare_tensorflow() -> None:
 def quiet_native_log() -> Iterator[None]:
     """Hold back what is written to stdout and stderr; show it if something unforeseen passes through.
 
-    OSError, ValueError and ImportError are what commands tell in one line of their own.
+    OSError, ValueError, ImportError and KeyboardInterrupt are what commands tell in one line of their own.
     """
     _flush()
     terminals = {}
@@ -40,7 +40,7 @@ def quiet_native_log() -> Iterator[None]:
         try:
             yield
             is_unforeseen = False
-        except (OSError, ValueError, ImportError):
+        except (OSError, ValueError, ImportError, KeyboardInterrupt):
             is_unforeseen = False
             raise
         finally:

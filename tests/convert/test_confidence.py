@@ -13,7 +13,8 @@ from tests.conftest import make_data, require_module
 
 require_module("scipy")
 
-from convert.confidence import choose_confidence, choose_temperature, choose_thresholds, validation_images
+from convert.confidence import choose_confidence, choose_temperature, choose_thresholds, validation_rows
+from convert.pictures import from_faces
 
 
 def make_answers(count: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
@@ -68,13 +69,13 @@ def test_equal_confidences_are_never_cut_apart() -> None:
 
 def test_the_validation_images_are_those_of_the_run(tmp_path: Path) -> None:
     data = make_data(per_class=20)
-    assert validation_images(tmp_path, data) is None
+    assert validation_rows(tmp_path, from_faces(data)) is None
     run = {"seed": 3, "validation_share": 0.2, "data_sha256": data.sha256}
     (tmp_path / "run.json").write_text(json.dumps(run))
-    found = validation_images(tmp_path, data)
+    found = validation_rows(tmp_path, from_faces(data))
     assert found is not None
-    np.testing.assert_array_equal(found.images, data.rows(data.split_training(0.2, 3)[1]).images)
-    assert validation_images(tmp_path, make_data(seed=1)) is None
+    np.testing.assert_array_equal(found, data.split_training(0.2, 3)[1])
+    assert validation_rows(tmp_path, from_faces(make_data(seed=1))) is None
     (tmp_path / "run.json").write_text(json.dumps(run | {"seed": "x"}))
     with pytest.raises(ValueError, match=r"run\.json is damaged"):
-        validation_images(tmp_path, data)
+        validation_rows(tmp_path, from_faces(data))

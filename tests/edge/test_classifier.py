@@ -3,18 +3,22 @@
 import json
 import shutil
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien import EMOTIONS, EmotionClassifier
-from mien.card import MODELS_DIR, find_model, model_names, read_card
-from mien.classifier import load_runtime
+from mien.card import MODELS_DIR, ModelCard, find_model, model_names, read_card
 from mien.detector import HaarDetector
 from mien.faces import Image
 from mien.fer2013 import Fer2013
+from mien.interpreter import TFLiteModel, load_runtime
 from mien.preprocess import crop_face, to_gray
+from tests.conftest import require_module
+
+SCHEMA = MODELS_DIR.parent / "card.schema.json"
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +108,10 @@ def test_no_faces_give_no_rows(classifier: EmotionClassifier) -> None:
 
 
 def test_every_gray_level_reaches_the_int8_input_exactly() -> None:
-    levels = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal((levels ^ 0x80).view(np.int8), levels.astype(np.int16) - 128)
+    levels = np.arange(48 * 48, dtype=np.uint16).astype(np.uint8).reshape(48, 48, 1)
+    tensor = TFLiteModel(find_model(None).read_bytes())._to_tensor(levels)
+    np.testing.assert_array_equal(tensor, levels.astype(np.int16) - 128)
+    assert tensor.dtype == np.int8
 
 
 @pytest.mark.parametrize(
@@ -172,8 +178,44 @@ def test_a_card_with_other_classes_is_refused(copy_of_default: Path) -> None:
     content = json.loads(card.read_text())
     content["labels"] = sorted(content["labels"])
     card.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="allowed are angry, disgust, fear"):
+    with pytest.raises(ValueError, match="allowed here are faces of 48x48x1 and angry, disgust, fear"):
         EmotionClassifier(copy_of_default)
+
+
+def test_a_card_that_tells_of_another_input_is_refused(copy_of_default: Path) -> None:
+    other = {"shape": [1, 48, 48, 1], "dtype": "float32", "scale": None, "zero_point": None}
+    with pytest.raises(ValueError, match=r"maps .*int8.* its card says .*float32.*: convert it again"):
+        EmotionClassifier(change_card(copy_of_default, input=other))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"temperature": 0},
+        {"crop_margin": 2},
+        {"labels": ["happy"]},
+        {"labels": "happy"},
+        {"thresholds": dict.fromkeys(EMOTIONS, 80)},
+        {"input": None},
+        {"input": {"shape": [1, 48, 48, 1]}},
+        {"output": {"shape": [1, 7], "dtype": "int4"}},
+        {"sha256": None},
+    ],
+)
+def test_the_schema_refuses_what_the_runtime_refuses(copy_of_default: Path, entries: dict[str, object]) -> None:
+    jsonschema = require_module("jsonschema")
+    schema = json.loads(SCHEMA.read_text())
+    card = copy_of_default.with_suffix(".json")
+    jsonschema.validate(json.loads(card.read_text()), schema)
+    change_card(copy_of_default, **entries)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(card.read_text()), schema)
+    with pytest.raises(ValueError, match=r"is not a model's card|is not the file that its card describes"):
+        EmotionClassifier(copy_of_default)
+
+
+def test_the_schema_names_the_entries_of_a_card() -> None:
+    assert list(json.loads(SCHEMA.read_text())["properties"]) == [entry.name for entry in fields(ModelCard)]
 
 
 def test_no_thread_is_too_few() -> None:

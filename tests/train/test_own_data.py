@@ -15,9 +15,10 @@ from mien.detector import HaarDetector
 from mien.emotions import EMOTIONS
 from mien.faces import Box, Image
 from mien.fer2013 import Fer2013
+from mien.own_images import is_own_folder, load_data, load_own_images
 from mien.preprocess import crop_face, to_gray
 from tests.conftest import REPOSITORY, make_data, require_module, write_csv, write_folder
-from train.own_data import is_own_folder, load_data, load_own_images, scarce_classes
+from train.scarce import scarce_classes
 
 PUBLISHED = REPOSITORY / "models" / "cnn" / "model.keras"
 

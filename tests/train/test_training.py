@@ -485,7 +485,7 @@ def test_resume_is_promised_where_there_is_a_run(
             write_run(tmp_path, TrainingConfig(), {})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.own_data.load_data", stop)
+    monkeypatch.setattr("mien.own_images.load_data", stop)
     assert main(["cnn", "--data", "fer2013.csv", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err.strip() == message
 

@@ -11,9 +11,6 @@ from mien.fer2013 import Fer2013, load_fer2013
 from mien.preprocess import crop_face
 from mien.sources import IMAGE_SUFFIXES
 
-FEW_IMAGES = 20
-"""A class with fewer is named before training starts: neither learning nor validation can rely on it."""
-
 MIN_FACE = 0.2
 """Smallest face, as a share of a picture's shorter side: smaller boxes are rather false ones in a tight crop."""
 
@@ -79,26 +76,6 @@ def load_own_images(root: Path) -> Fer2013:
         print(f"note: {len(others):,} files are no {', '.join(IMAGE_SUFFIXES)} and left out, such as {others[0]}")
     print(f"{len(images):,} own images: a face was found in {found:,}, the others are taken whole")
     return Fer2013(np.stack(images), np.array(labels, np.uint8), np.zeros(len(labels), np.uint8))
-
-
-def scarce_classes(data: Fer2013, has_start: bool = False) -> list[str]:
-    """Return one sentence for each class that is missing or nearly empty in the images to learn from.
-
-    Args:
-        data: the images to learn from.
-        has_start: whether the network knows something already.
-    """
-    loss = "the network may forget it" if has_start else "the network will not know it"
-    counts = np.bincount(data.labels, minlength=len(EMOTIONS))
-    sentences = []
-    for name, count in zip(EMOTIONS, counts, strict=True):
-        if count == 0:
-            sentences.append(f"{name} has no image to learn from: {loss}")
-        elif count < FEW_IMAGES:
-            sentences.append(
-                f"{name} has only {count} image{'s' if count > 1 else ''} to learn from: expect little of it"
-            )
-    return sentences
 
 
 def _folders_in(path: Path) -> set[str]:
