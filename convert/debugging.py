@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from convert.flatbuffer import read_graph
 from convert.quantization import activations, layers_of
+from mien.files import write_whole
 
 COMPARED_IMAGES = 50
 
@@ -78,7 +79,5 @@ def plot(errors: list[LayerError], path: Path) -> None:
     axes.set_xlabel("difference from float32, % of the values (root mean square)")
     axes.set_title("What int8 has lost after each layer")
     axes.spines[["top", "right"]].set_visible(False)
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    figure.savefig(unfinished, dpi=120, format="png")
-    unfinished.replace(path)
+    write_whole(path, lambda unfinished: figure.savefig(unfinished, dpi=120))
     plt.close(figure)

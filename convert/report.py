@@ -7,6 +7,7 @@ from pathlib import Path
 from convert.conversion import Conversion
 from convert.proof import Proof, Variant
 from mien.device import processor_name
+from mien.files import write_text_whole
 
 HEADER = (
     "variant",
@@ -31,12 +32,7 @@ def write_report(conversion: Conversion, command: list[str], out: Path) -> Path:
         out: the folder.
     """
     path = out / "conversion.md"
-    unfinished = path.with_name(".unfinished-conversion.md")
-    try:
-        unfinished.write_text(_text(conversion, command), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text_whole(path, _text(conversion, command))
     return path
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from train.files import write_text_whole
+from mien.files import write_text_whole
 from train.models import MODELS
 from train.models.shapes import SHAPES
 

@@ -12,10 +12,10 @@ import numpy as np
 from rich.progress import track
 
 from mien.fer2013 import Fer2013
+from mien.files import write_whole
 from train.augmentation import build_augmentation
 from train.batches import Array, Sides, as_input, class_shares
 from train.config import RECIPES, TrainingConfig, check_split, config_of, read_run
-from train.files import write_whole
 from train.learner import FULL_SIZE, load_network, seed_random_streams
 
 VIEWS = 4

@@ -11,6 +11,7 @@ import numpy as np
 
 from mien.emotions import EMOTIONS
 from mien.fer2013 import Fer2013
+from mien.files import write_text_whole
 from mien.metrics import Metrics, measure
 from train import figures
 from train.augmentation import build_augmentation
@@ -18,7 +19,6 @@ from train.batches import Sides, as_input
 from train.complexity import measure_complexity
 from train.config import TrainingConfig
 from train.evaluation import Evaluation, evaluate, predict
-from train.files import write_text_whole
 from train.learner import FULL_SIZE, load_network, seed_random_streams
 from train.live_views import add_live_faults
 from train.training import read_history

@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from mien.files import write_whole
 from mien.metrics import measure
 from train.batches import EpochBatches, Sides, as_input, class_shares, steps_per_epoch
 from train.config import CHECKPOINT, TrainingConfig, check_run, write_run
 from train.evaluation import predict
-from train.files import write_whole
 from train.learner import (
     FULL_SIZE,
     build_learner,

@@ -22,11 +22,11 @@ from tests.conftest import REPOSITORY, make_data, require_module, write_csv
 
 keras = require_module("keras")
 
+from mien.files import write_whole
 from train import learner, training
 from train.__main__ import build_parser, main, settle
 from train.batches import EpochBatches, Sides, divide
 from train.config import CHECKPOINT, RECIPES, TrainingConfig, write_run
-from train.files import write_whole
 from train.progress import RunProgress
 
 pytestmark = pytest.mark.tensorflow
