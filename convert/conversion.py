@@ -41,7 +41,6 @@ class Conversion:
 
     Attributes:
         float32: the float file that the others were made from.
-        ranges: of its tensors, or why they cannot be measured.
         images: the validation images.
         is_own_validation: whether the model's run validated on them; else it may have learnt from them.
         has_tests: whether the data have test images, which were kept out.
@@ -53,7 +52,6 @@ class Conversion:
     calibration: Calibration
     settings: Settings
     float32: bytes
-    ranges: Ranges | str
     images: npt.NDArray[np.uint8]
     is_own_validation: bool
     has_tests: bool
@@ -114,7 +112,7 @@ def convert(
             _publish([variant for variant in variants if variant.is_proven], folder, out)
     has_tests = bool(pictures.is_test.any())
     return Conversion(
-        tuple(variants), calibration, settings, float32, ranges, images, is_own, has_tests, made["converter"], refused
+        tuple(variants), calibration, settings, float32, images, is_own, has_tests, made["converter"], refused
     )
 
 
