@@ -4,12 +4,20 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from mien import __version__, outputs, sources
 from mien.card import DEFAULT_MODEL, MODELS_DIR, model_names, read_card
+from mien.config import Settings, all_settings, load_settings, to_toml
+from mien.detector import HaarDetector
+from mien.health import Health
 from mien.native_log import quiet_native_log
+
+FLAGS_OF_SECTIONS = ("web.host", "web.port", "web.no_auth")
+"""Of the sections, only these have flags; docs/run.md tells the others."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,21 +27,44 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="watch a camera, a video or images and say what the faces show")
-    run.add_argument("--source", default="camera", help=f"{sources.FORMS} (default: camera)")
-    run.add_argument(
-        "--output", action="append", metavar="OUTPUT", help=f"{outputs.FORMS}; may be repeated (default: text)"
-    )
-    run.add_argument("--model", help=f"a name of `mien models` or a .tflite file (default: {DEFAULT_MODEL})")
-    run.add_argument("--threads", type=int, default=1, help="threads of the classifier (default: 1)")
-    run.add_argument("--max-faces", type=int, default=8, help="largest faces first (default: 8)")
-    run.add_argument(
-        "--smoothing", type=float, default=0.3, metavar="SECONDS", help="time constant, 0 for none (default: 0.3)"
-    )
+    _add_settings(run)
     run.set_defaults(function=_run)
+
+    config = commands.add_parser("config", help="show the settings, and where each comes from")
+    config.add_argument("action", choices=["show"], help="print them as TOML")
+    _add_settings(config)
+    config.set_defaults(function=_config)
 
     models = commands.add_parser("models", help="list the models that came with mien")
     models.set_defaults(function=_models)
     return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each setting; values stay texts, which `load_settings` checks."""
+    parser.add_argument("--config", metavar="FILE", dest="config_file", help="TOML file with settings")
+    for name, entry, kind in all_settings():
+        if "." in name and name not in FLAGS_OF_SECTIONS:
+            continue
+        flag = f"--{name.replace('.', '-').replace('_', '-')}"
+        default = "" if entry.default in ("", False) else f" ({_shown(entry.default)})"
+        options: dict[str, Any] = {"dest": f"setting:{name}", "help": entry.metadata["text"] + default}
+        if kind is bool:
+            parser.add_argument(flag, action="store_const", const=True, **options)
+        else:
+            metavar = name.rpartition(".")[2].upper()
+            action = "append" if kind == tuple[str, ...] else "store"
+            parser.add_argument(flag, action=action, metavar=metavar, **options)
+
+
+def _shown(default: object) -> str:
+    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _load(arguments: argparse.Namespace) -> Settings:
+    """Return the settings that the flags, the environment and a file give."""
+    given = {name.removeprefix("setting:"): value for name, value in vars(arguments).items() if ":" in name}
+    return load_settings({name: value for name, value in given.items() if value is not None}, arguments.config_file)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,26 +93,40 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from mien.recognizer import EmotionRecognizer
-    from mien.stream import run_stream
+    import cv2
 
-    output_texts = arguments.output or ["text"]
-    _check_outputs(arguments.source, output_texts)
+    from mien.recognizer import EmotionRecognizer
+    from mien.streaming import run_stream
+
+    config = _load(arguments).config
+    _check_outputs(config.source, config.output)
+    cv2.setNumThreads(config.threads)
     with quiet_native_log():
         recognizer = EmotionRecognizer(
-            arguments.model,
-            num_threads=arguments.threads,
-            max_faces=arguments.max_faces,
-            smoothing_s=arguments.smoothing,
+            config.model,
+            HaarDetector(max_side=config.detect_side, min_face=config.min_face),
+            num_threads=config.threads,
+            max_faces=config.max_faces,
+            max_classified=config.max_classified,
+            smoothing_s=config.smoothing_s,
+            detect_interval_s=config.detect_interval_s,
         )
+    health = Health()
     with ExitStack() as stack:
-        source = stack.enter_context(sources.open_source(arguments.source))
-        sinks = [stack.enter_context(outputs.open_output(text, source.frame_rate)) for text in output_texts]
-        run_stream(source, recognizer, sinks)
+        source = stack.enter_context(sources.open_source(config.source, config, health))
+        context = outputs.OutputContext(config, source.frame_rate, health)
+        opened = {text: stack.enter_context(outputs.open_output(text, context)) for text in config.output}
+        stack.pop_all()  # from here on, the stream closes them, each in its own thread
+    run_stream(source, recognizer, opened, health)
     return 0
 
 
-def _check_outputs(source: str, texts: list[str]) -> None:
+def _config(arguments: argparse.Namespace) -> int:
+    print(to_toml(_load(arguments)), end="")
+    return 0
+
+
+def _check_outputs(source: str, texts: Sequence[str]) -> None:
     """Raise ValueError for outputs that would overwrite the source or each other."""
     if "text" in texts and "jsonl" in texts:
         raise ValueError("--output text and jsonl both print: give jsonl a file, such as --output faces.jsonl")

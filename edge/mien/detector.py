@@ -1,33 +1,82 @@
-"""Where the faces are: the detectors' protocol, and OpenCV's Haar cascades behind it."""
+"""Where the faces are: the detectors' protocols, and OpenCV's Haar cascades behind them."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from mien.faces import Box, Image
 
-CASCADES = ("default", "alt", "alt2")
+FRONTAL, PROFILE, MIRRORED = "frontalface_alt2", "profileface", "profileface, mirrored"
+"""Cascades; that for profiles knows one side of the head, so it looks at the mirrored picture, too."""
+
+STILL_VOTES = {FRONTAL: 2, PROFILE: 1, MIRRORED: 1}
+LIVE_VOTES = {FRONTAL: 1}
+
+SAME_FACE = 0.4
+"""Hits whose edges are nearer than this share of their size belong to one face."""
+
+REGION_FACE = 44
+"""A known face is scaled to so many pixels before it is searched again: the cascades' windows have 20."""
+
+REGION_SIZES = (0.75, 1.33)
+"""Smallest and largest size of a known face that is searched, as a multiple of the last one."""
+
+WINDOWS_A_STEP = 6000
+"""So many places are searched in one step at most: the time of a step is about the same for all."""
 
 
 class FaceDetector(Protocol):
-    """Finds faces in a gray frame."""
+    """Finds faces in a gray frame: all that a detector must have."""
 
     def detect(self, gray: Image) -> list[Box]:
-        """Return the boxes of the faces in (H, W) uint8, in pixels of `gray`, largest first."""
+        """Return the boxes of the faces in (H, W) uint8, in pixels of `gray`, largest first.
+
+        A box is framed like those of OpenCV's frontal cascades: a square from the brows to the chin, cheeks included.
+        """
+        ...
+
+
+@runtime_checkable
+class StepwiseDetector(FaceDetector, Protocol):
+    """A detector that can also look around a known face, and at the whole frame in steps of about equal cost."""
+
+    def count_steps(self, shape: tuple[int, int]) -> int:
+        """Return in how many steps a frame of (height, width) is searched."""
+        ...
+
+    def detect_step(self, gray: Image, step: int) -> list[Box]:
+        """Return where faces may be, in one step of the search; `detect_near` confirms them."""
+        ...
+
+    def detect_near(self, gray: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+        """Return faces of about a box's size near it, the likeliest first.
+
+        Args:
+            gray: (H, W) uint8.
+            box: where to look.
+            reach: how far its edges may have moved, as a share of its size.
+            is_known: whether a face was there in the last frame, so that less evidence is enough.
+        """
         ...
 
 
 class HaarDetector:
-    """Viola-Jones detection with one of OpenCV's frontal face cascades, on a small copy of the frame.
+    """Viola-Jones detection with OpenCV's cascades, on a small copy of the frame.
 
-    The detector, not the classifier, decides the frame rate of a small device, so it searches a
-    plane of at most `max_side` pixels. The cascade alt2 takes fewer other things for faces than default.
+    Several cascades vote: each hit of one counts as often as `votes` says, and a face is where enough of them agree.
+    docs/detection.md has the measurements behind the defaults.
 
     Args:
-        cascade: "default", "alt" or "alt2".
         max_side: the frame is shrunk until its longer side has at most this many pixels.
         scale_factor: step between the sizes that are searched.
-        min_neighbors: how many overlapping hits make a face.
+        min_votes: how many agreeing votes make a face.
         min_face: smallest face, as a fraction of the frame's shorter side.
+        votes: cascade -> votes of each of its hits.
 
     Raises:
         ValueError: an argument is out of range.
@@ -36,39 +85,154 @@ class HaarDetector:
 
     def __init__(
         self,
-        cascade: str = "alt2",
         max_side: int = 320,
         scale_factor: float = 1.1,
-        min_neighbors: int = 5,
+        min_votes: int = 5,
         min_face: float = 0.08,
+        votes: dict[str, int] | None = None,
     ) -> None:
-        if cascade not in CASCADES:
-            raise ValueError(f"unknown cascade {cascade!r}: allowed are {', '.join(CASCADES)}")
-        if max_side < 40 or scale_factor <= 1 or min_neighbors < 0 or not 0 < min_face < 1:
+        if max_side < 40 or scale_factor <= 1 or min_votes < 1 or not 0 < min_face <= 1:
             raise ValueError(
-                f"max_side {max_side}, scale_factor {scale_factor}, min_neighbors {min_neighbors}, "
-                f"min_face {min_face}: allowed are 40 or more, above 1, 0 or more, between 0 and 1"
+                f"max_side {max_side}, scale_factor {scale_factor}, min_votes {min_votes}, min_face {min_face}: "
+                "allowed are 40 or more, above 1, 1 or more, above 0 up to 1"
             )
-        self._cascade = _load_cascade(cascade)
+        self._votes = votes or LIVE_VOTES
+        if unknown := set(self._votes) - {FRONTAL, PROFILE, MIRRORED}:
+            raise ValueError(f"unknown cascade {min(unknown)!r}: allowed are {FRONTAL}, {PROFILE} and {MIRRORED!r}")
+        self._cascades = {name: _load_cascade(name.split(",")[0]) for name in (FRONTAL, PROFILE, MIRRORED)}
         self._max_side, self._scale_factor = max_side, scale_factor
-        self._min_neighbors, self._min_face = min_neighbors, min_face
+        self._min_votes, self._min_face = min_votes, min_face
+
+    @classmethod
+    def for_stills(cls) -> "HaarDetector":
+        """Return one that takes its time: more pixels, smaller faces, turned heads."""
+        return cls(max_side=640, min_votes=9, min_face=0.045, votes=STILL_VOTES)
 
     def detect(self, gray: Image) -> list[Box]:
         """Return the boxes of the faces in (H, W) uint8, in pixels of `gray`, largest first."""
+        small, scale = shrink(gray, self._max_side)
+        smallest = self._smallest(small.shape)
+        hits = {name: self._search(name, small, smallest, 0) for name in self._votes}
+        boxes = [Box(*box).scaled(1 / scale, 1 / scale) for box, _ in _agree(hits, self._votes, self._min_votes)]
+        return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
+
+    def count_steps(self, shape: tuple[int, int]) -> int:
+        """Return in how many steps a frame of (height, width) is searched."""
+        return len(self._steps(shape))
+
+    def detect_step(self, gray: Image, step: int) -> list[Box]:
+        """Return where faces may be, in one step of the search: one size of face, in one strip of the frame."""
+        small, scale = shrink(gray, self._max_side)
+        side, top, bottom = self._steps(gray.shape)[step]
+        hits = self._search(FRONTAL, small[top:bottom], side, side)
+        # Two places beside each other are no face yet, but worth a closer look.
+        found = _agree({FRONTAL: hits}, LIVE_VOTES, 2)
+        return [
+            Box(int(x), int(y) + top, int(width), int(height)).scaled(1 / scale, 1 / scale)
+            for (x, y, width, height), _ in found
+        ]
+
+    def detect_near(self, gray: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+        """Return faces of about a box's size near it, the likeliest first."""
+        region, left, top, scale = cut_region(gray, box, reach, REGION_FACE)
+        smallest, largest = (round(REGION_FACE * size) for size in REGION_SIZES)
+        for votes in (LIVE_VOTES, {PROFILE: 1, MIRRORED: 1}) if is_known else (LIVE_VOTES,):
+            hits = {name: self._search(name, region, smallest, largest) for name in votes}
+            found = _agree(hits, votes, 2 if is_known else self._min_votes)
+            if found:
+                return [
+                    Box(round(x / scale + left), round(y / scale + top), round(width / scale), round(height / scale))
+                    for (x, y, width, height), _ in found
+                ]
+        return []
+
+    def _smallest(self, shape: tuple[int, ...]) -> int:
+        return max(20, round(self._min_face * min(shape)))
+
+    def _search(self, name: str, gray: Image, smallest: int, largest: int) -> npt.NDArray[np.int32]:
+        """Return all hits of a cascade, (N, 4) int32; `largest` 0 sets no limit."""
         import cv2
 
-        height, width = gray.shape
-        scale = min(1.0, self._max_side / max(height, width))
-        small = gray
-        if scale < 1:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-        smallest = max(1, round(self._min_face * min(small.shape)))
-        found = self._cascade.detectMultiScale(
-            small, scaleFactor=self._scale_factor, minNeighbors=self._min_neighbors, minSize=(smallest, smallest)
+        is_mirrored = name == MIRRORED
+        picture = cv2.flip(gray, 1) if is_mirrored else gray
+        found = self._cascades[name].detectMultiScale(
+            picture, scaleFactor=self._scale_factor, minNeighbors=0, minSize=(smallest,) * 2, maxSize=(largest,) * 2
         )
-        boxes = [Box(*map(int, box)).scaled(1 / scale, 1 / scale) for box in found]
-        return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
+        hits = np.asarray(found, np.int32).reshape(-1, 4)
+        if is_mirrored:
+            hits[:, 0] = gray.shape[1] - hits[:, 0] - hits[:, 2]
+        return hits
+
+    @lru_cache(maxsize=4)  # noqa: B019  a device has one detector, and one size of frame
+    def _steps(self, shape: tuple[int, int]) -> list[tuple[int, int, int]]:
+        """Return (side of the faces, top, bottom of the strip) in pixels of the small frame."""
+        height, width = small_size(shape, self._max_side)
+        steps, side = [], float(self._smallest((height, width)))
+        while side <= min(height, width):
+            size = round(side)
+            # OpenCV shrinks the frame so that the face has 20 pixels, and takes every second place up to twice that.
+            factor = size / 20
+            pace = factor * (2 if factor <= 2 else 1)
+            places = (width - size) / pace * (height - size) / pace
+            strips = max(1, round(places / WINDOWS_A_STEP + 0.5))
+            edges = np.linspace(0, height - size, strips + 1).round().astype(int)
+            steps += [(size, int(top), int(bottom) + size) for top, bottom in pairwise(edges)]
+            side *= self._scale_factor
+        return steps
+
+
+def shrink(gray: Image, max_side: int) -> tuple[Image, float]:
+    """Return a frame whose longer side has at most so many pixels, and by what its size was multiplied."""
+    import cv2
+
+    scale = min(1.0, max_side / max(gray.shape))
+    if scale == 1:
+        return gray, 1.0
+    height, width = small_size(gray.shape, max_side)
+    return cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), scale
+
+
+def small_size(shape: Sequence[int], max_side: int) -> tuple[int, int]:
+    """Return the (height, width) that `shrink` gives a frame of `shape`."""
+    scale = min(1.0, max_side / max(shape[:2]))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def cut_region(gray: Image, box: Box, reach: float, face: int) -> tuple[Image, int, int, float]:
+    """Cut a box with its surroundings and scale it.
+
+    Returns:
+        The region, in which the box is `face` pixels wide; its left and top in `gray`; by what it was scaled.
+    """
+    import cv2
+
+    side = max(box.width, box.height, 1)
+    height, width = gray.shape
+    left = min(max(0, round(box.x - reach * side)), width - 1)
+    top = min(max(0, round(box.y - reach * side)), height - 1)
+    right = max(left + 1, min(width, round(box.x + box.width + reach * side)))
+    bottom = max(top + 1, min(height, round(box.y + box.height + reach * side)))
+    scale = face / side
+    size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(gray[top:bottom, left:right], size, interpolation=how), left, top, scale
+
+
+def _agree(
+    hits: dict[str, npt.NDArray[np.int32]], votes: dict[str, int], min_votes: int
+) -> list[tuple[npt.NDArray[np.int32], int]]:
+    """Return (box, votes) where hits agree, most votes first; of overlapping boxes the one with more votes."""
+    import cv2
+
+    ballots = [hits[name] for name, count in votes.items() for _ in range(count) if len(hits[name])]
+    if not ballots:
+        return []
+    boxes, counts = cv2.groupRectangles(np.concatenate(ballots).tolist(), min_votes - 1, SAME_FACE)
+    kept: list[tuple[npt.NDArray[np.int32], int]] = []
+    for index in np.argsort(-np.ravel(counts), kind="stable"):
+        if not any(Box(*boxes[index]).is_same_face(Box(*other)) for other, _ in kept):
+            kept.append((boxes[index], int(np.ravel(counts)[index])))
+    return kept
 
 
 def _load_cascade(name: str) -> Any:
@@ -76,7 +240,7 @@ def _load_cascade(name: str) -> Any:
 
     if not hasattr(cv2, "CascadeClassifier"):
         raise ImportError(f"OpenCV {cv2.__version__} has no Haar cascades: pip install 'opencv-python<5'")
-    file = f"haarcascade_frontalface_{name}.xml"
+    file = f"haarcascade_{name}.xml"
     folders = [Path("/usr/share/opencv4/haarcascades")]  # where Debian's opencv-data puts them
     if data := getattr(cv2, "data", None):  # Debian's own OpenCV has no cv2.data
         folders.insert(0, Path(data.haarcascades))

@@ -26,6 +26,19 @@ class Box(NamedTuple):
             round(self.x * scale_x), round(self.y * scale_y), round(self.width * scale_x), round(self.height * scale_y)
         )
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """X and y of the middle, in pixels."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def has_inside(self, x: float, y: float) -> bool:
+        """Whether a point lies in it."""
+        return self.x <= x <= self.x + self.width and self.y <= y <= self.y + self.height
+
+    def is_same_face(self, other: "Box") -> bool:
+        """Whether two boxes show one face: they overlap, or one's centre lies in the other."""
+        return self.overlap(other) > 0.2 or other.has_inside(*self.centre) or self.has_inside(*other.centre)
+
     def overlap(self, other: "Box") -> float:
         """Return the intersection over union with another box, 0 to 1."""
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
@@ -95,12 +108,14 @@ class FrameResult:
         frame: the frame's number in its source, from 0 on.
         faces: the faces found in it, largest first.
         name: of the file, where each frame is a file of its own.
+        latency_s: from when the frame was taken (by the sensor, where the camera says it) to this result.
     """
 
     time_s: float
     frame: int
     faces: list[Face]
     name: str = ""
+    latency_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the frame as the JSON lines show it; "file" is there for images only."""

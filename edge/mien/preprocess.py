@@ -29,12 +29,12 @@ def to_gray(frame: Image) -> Image:
     raise ValueError(f"a frame is (H, W) gray or (H, W, 3) BGR; got shape {frame.shape}")
 
 
-def crop_face(gray: Image, box: Box, margin: float) -> Image:
-    """Cut a square around a box and scale it to (48, 48).
+def crop_face(frame: Image, box: Box, margin: float) -> Image:
+    """Cut a square around a box and scale it to (48, 48) gray.
 
     Args:
-        gray: (H, W) uint8, 0-255.
-        box: the detector's box in pixels of `gray`.
+        frame: (H, W) gray or (H, W, 3) BGR, uint8, 0-255; of a coloured one, the square alone is made gray.
+        box: the detector's box in pixels of `frame`.
         margin: fraction of the box's longer side added on every side; it belongs to the model and
             stands in its card.
 
@@ -45,13 +45,14 @@ def crop_face(gray: Image, box: Box, margin: float) -> Image:
     side = max(1, round(max(box.width, box.height) * (1 + 2 * margin)))
     left = round(box.x + box.width / 2 - side / 2)
     top = round(box.y + box.height / 2 - side / 2)
-    height, width = gray.shape
+    height, width = frame.shape[:2]
     # Pixels that the square lacks on each side; the slice below never leaves the frame.
     lack_left, lack_top = max(0, -left), max(0, -top)
     lack_right, lack_bottom = max(0, left + side - width), max(0, top + side - height)
-    face = gray[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
+    face = frame[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if face.size == 0:
         raise ValueError(f"box {tuple(box)} lies outside the frame of {width}x{height} pixels")
+    face = to_gray(face)
     if lack_left or lack_top or lack_right or lack_bottom:
         face = cv2.copyMakeBorder(face, lack_top, lack_bottom, lack_left, lack_right, cv2.BORDER_REPLICATE)
     shrinks = side > FACE_SIZE

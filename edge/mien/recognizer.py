@@ -10,7 +10,8 @@ from mien.classifier import EmotionClassifier
 from mien.detector import FaceDetector, HaarDetector
 from mien.faces import Face, Image
 from mien.preprocess import crop_face, to_gray
-from mien.tracker import Tracker
+from mien.search import FaceSearch
+from mien.tracker import Track, Tracker
 
 
 class EmotionRecognizer:
@@ -21,7 +22,10 @@ class EmotionRecognizer:
         detector: what finds the faces; None takes a `HaarDetector`.
         num_threads: threads of the classifier.
         max_faces: at most so many faces a frame, the largest first.
+        max_classified: so many of them are classified in one frame; in turns, if there are more.
         smoothing_s: time constant of the smoothing of each face's probabilities; 0 switches it off.
+        detect_interval_s: seconds in which the whole frame is searched once; in between, the search goes on around
+            known faces. 0: the whole frame every time.
 
     Raises:
         FileNotFoundError, ValueError, ImportError: as `EmotionClassifier` and `HaarDetector`.
@@ -33,41 +37,58 @@ class EmotionRecognizer:
         detector: FaceDetector | None = None,
         num_threads: int = 1,
         max_faces: int = 8,
-        smoothing_s: float = 0.3,
+        max_classified: int = 4,
+        smoothing_s: float = 0.5,
+        detect_interval_s: float = 0.5,
     ) -> None:
-        if max_faces < 1 or not 0 <= smoothing_s < math.inf:
-            raise ValueError(f"max_faces {max_faces} must be 1 or more, smoothing_s {smoothing_s} must be 0 or more")
+        if max_faces < 1 or max_classified < 1 or not 0 <= smoothing_s < math.inf or not detect_interval_s >= 0:
+            raise ValueError(
+                f"max_faces {max_faces} and max_classified {max_classified} must be 1 or more, smoothing_s "
+                f"{smoothing_s} and detect_interval_s {detect_interval_s} must be 0 or more"
+            )
         self.classifier = EmotionClassifier(model, num_threads)
         self._detector = detector or HaarDetector()
-        self._max_faces, self._smoothing_s = max_faces, smoothing_s
+        self._max_faces, self._max_classified = max_faces, max_classified
+        self._smoothing_s, self._detect_interval_s = smoothing_s, detect_interval_s
         self.reset()
 
     def reset(self) -> None:
         """Forget all tracks: the next frame has nothing to do with the last."""
         self._tracker = Tracker()
+        self._search = FaceSearch(self._detector, self._detect_interval_s)
 
-    def recognize(self, frame: Image, timestamp_s: float | None = None) -> list[Face]:
+    def recognize(self, frame: Image, timestamp_s: float | None = None, luma: Image | None = None) -> list[Face]:
         """Return the faces of a frame, largest first.
 
         Args:
             frame: (H, W) gray or (H, W, 3) BGR, uint8.
             timestamp_s: when the frame was taken; tracking and smoothing count in it. None: now.
+            luma: (h, w) gray of the same view in fewer pixels, to find faces in, where a camera makes one.
 
         Raises:
             ValueError: the frame has another shape or type.
         """
-        gray = to_gray(frame)
+        gray = to_gray(frame if luma is None else luma)
         now_s = time.monotonic() if timestamp_s is None else timestamp_s
-        boxes = self._detector.detect(gray)[: self._max_faces]
-        tracks = self._tracker.update(boxes, now_s)
-        if not tracks:
-            return []
+        scale_x, scale_y = gray.shape[1] / frame.shape[1], gray.shape[0] / frame.shape[0]
+        known = [
+            (track.box.scaled(scale_x, scale_y), now_s - track.last_seen_s) for track in self._tracker.known(now_s)
+        ]
+        boxes = [box.scaled(1 / scale_x, 1 / scale_y) for box in self._search.find(gray, known, now_s)]
+        tracks = self._tracker.update(boxes[: self._max_faces], now_s)
+        self._classify(gray if luma is None else frame, tracks, now_s)
+        return [self._face(track) for track in tracks if track.probabilities is not None]
+
+    def _classify(self, picture: Image, tracks: list[Track], now_s: float) -> None:
+        """Classify those faces whose last time is longest ago."""
+        chosen = sorted(tracks, key=lambda track: track.classified_s)[: self._max_classified]
+        if not chosen:
+            return
         margin = self.classifier.card.crop_margin
-        crops = np.stack([crop_face(gray, track.box, margin) for track in tracks])
-        faces = []
-        for track, probabilities in zip(tracks, self.classifier.predict(crops), strict=True):
+        crops = np.stack([crop_face(picture, track.box, margin) for track in chosen])
+        for track, probabilities in zip(chosen, self.classifier.predict(crops), strict=True):
             track.smooth(probabilities, now_s, self._smoothing_s)
-            assert track.probabilities is not None
-            is_sure = self.classifier.is_sure(track.probabilities)
-            faces.append(Face(track.box, track.probabilities, track.track_id, is_sure))
-        return faces
+
+    def _face(self, track: Track) -> Face:
+        assert track.probabilities is not None
+        return Face(track.box, track.probabilities, track.track_id, self.classifier.is_sure(track.probabilities))

@@ -26,7 +26,7 @@ class Track:
     box: Box
     last_seen_s: float
     probabilities: npt.NDArray[np.float32] | None = None
-    classified_s: float = 0.0
+    classified_s: float = -math.inf
 
     def smooth(self, probabilities: npt.NDArray[np.float32], time_s: float, smoothing_s: float) -> None:
         """Move the track's opinion towards new (7,) probabilities: exponential smoothing.
@@ -49,11 +49,16 @@ class Tracker:
         self._next_id = 1
         self._previous_s = -math.inf  # time of the previous frame
 
-    def update(self, boxes: list[Box], time_s: float) -> list[Track]:
-        """Return one track for each box, in the order of `boxes`."""
+    def known(self, time_s: float) -> list[Track]:
+        """Return the tracks whose faces may still be there, those that were seen last first."""
         # Who was seen in the previous frame is still there, however slowly the frames come.
         oldest_s = min(time_s - MAX_GAP_S, self._previous_s)
-        self._tracks = [track for track in self._tracks if track.last_seen_s >= oldest_s]
+        alive = [track for track in self._tracks if track.last_seen_s >= oldest_s]
+        return sorted(alive, key=lambda track: track.last_seen_s, reverse=True)
+
+    def update(self, boxes: list[Box], time_s: float) -> list[Track]:
+        """Return one track for each box, in the order of `boxes`."""
+        self._tracks = self.known(time_s)
         self._previous_s = time_s
         matched = self._match(boxes)
         result = []

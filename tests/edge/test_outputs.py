@@ -10,10 +10,14 @@ import pytest
 
 from mien import EMOTIONS, Box, Face, FrameResult
 from mien.faces import Image
-from mien.outputs import open_output
+from mien.outputs import OutputContext, open_output
 from mien.outputs.draw import COLORS, annotate
 
 BOX = Box(208, 32, 116, 116)
+
+
+def at(frame_rate: float) -> OutputContext:
+    return OutputContext(frame_rate=frame_rate)
 
 
 def make_face(emotion: str = "happy", track_id: int = 1, box: Box = BOX) -> Face:
@@ -24,7 +28,7 @@ def make_face(emotion: str = "happy", track_id: int = 1, box: Box = BOX) -> Face
 
 def test_json_lines_are_as_documented(tmp_path: Path, portrait: Image) -> None:
     file = tmp_path / "faces.jsonl"
-    with open_output(str(file), 25) as output:
+    with open_output(str(file), at(25)) as output:
         output.write(portrait, FrameResult(0.04, 1, [make_face()]))
         output.write(portrait, FrameResult(0.08, 2, []))
     first, second = (json.loads(line) for line in file.read_text().splitlines())
@@ -44,7 +48,7 @@ def test_an_unsure_face_is_called_so_everywhere(
     face = replace(make_face(), is_sure=False)
     assert (face.label, face.emotion) == ("unsure", "happy")
     assert (face.to_dict()["label"], face.to_dict()["emotion"]) == ("unsure", "happy")
-    with open_output("text", 25) as output:
+    with open_output("text", at(25)) as output:
         output.write(portrait, FrameResult(0.0, 0, [face]))
         output.write(portrait, FrameResult(0.04, 1, [make_face()]))
     assert capsys.readouterr().out.splitlines()[:2] == [
@@ -56,7 +60,7 @@ def test_an_unsure_face_is_called_so_everywhere(
 
 def test_a_line_can_be_read_before_the_run_ends(tmp_path: Path, portrait: Image) -> None:
     file = tmp_path / "faces.jsonl"
-    with open_output(str(file), 25) as output:
+    with open_output(str(file), at(25)) as output:
         output.write(portrait, FrameResult(0.0, 0, []))
         assert file.read_text().endswith("\n")
 
@@ -64,7 +68,7 @@ def test_a_line_can_be_read_before_the_run_ends(tmp_path: Path, portrait: Image)
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_a_video_can_be_read_back_with_its_boxes(tmp_path: Path, portrait: Image, suffix: str) -> None:
     file = tmp_path / f"annotated{suffix}"
-    with open_output(str(file), 25) as output:
+    with open_output(str(file), at(25)) as output:
         for index in range(10):
             output.write(portrait, FrameResult(index / 25, index, [make_face()]))
         assert not file.exists()
@@ -80,7 +84,7 @@ def test_a_video_can_be_read_back_with_its_boxes(tmp_path: Path, portrait: Image
 
 def test_frames_of_another_size_fit_into_the_video(tmp_path: Path, portrait: Image) -> None:
     file = tmp_path / "annotated.avi"
-    with open_output(str(file), 1) as output:
+    with open_output(str(file), at(1)) as output:
         output.write(portrait, FrameResult(0, 0, []))
         output.write(portrait[::2, ::2].copy(), FrameResult(1, 1, []))
     assert cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) == 2
@@ -91,7 +95,7 @@ def test_a_video_from_a_slow_or_fast_camera_runs_at_its_speed(
     tmp_path: Path, portrait: Image, camera_rate: int, frames: int
 ) -> None:
     file = tmp_path / "annotated.avi"
-    with open_output(str(file), 30) as output:
+    with open_output(str(file), at(30)) as output:
         for index in range(frames):
             output.write(portrait, FrameResult(1.7e9 + index / camera_rate, index, []))
     seconds = cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) / 30
@@ -101,7 +105,7 @@ def test_a_video_from_a_slow_or_fast_camera_runs_at_its_speed(
 @pytest.mark.parametrize("count", [1, 5, 12, 500])
 def test_a_contact_sheet_covers_the_whole_run(tmp_path: Path, count: int) -> None:
     file = tmp_path / "sheet.png"
-    with open_output(str(file), 25) as output:
+    with open_output(str(file), at(25)) as output:
         for index in range(count):
             level = round(255 * index / max(1, count - 1))
             output.write(np.full((90, 160, 3), level, np.uint8), FrameResult(index / 25, index, []))
@@ -117,7 +121,7 @@ def test_a_contact_sheet_covers_the_whole_run(tmp_path: Path, count: int) -> Non
 
 def test_text_tells_what_changes_and_nothing_else(portrait: Image, capsys: pytest.CaptureFixture[str]) -> None:
     seen = ["happy", "happy", "sad", None, "sad", None, None]
-    with open_output("text", 4) as output:
+    with open_output("text", at(4)) as output:
         for index, emotion in enumerate(seen):
             output.write(portrait, FrameResult(index / 2, index, [make_face(emotion)] if emotion else []))
     lines = capsys.readouterr().out.splitlines()
@@ -132,7 +136,7 @@ def test_text_tells_what_changes_and_nothing_else(portrait: Image, capsys: pytes
 
 
 def test_text_has_a_line_for_each_image(portrait: Image, capsys: pytest.CaptureFixture[str]) -> None:
-    with open_output("text", 1) as output:
+    with open_output("text", at(1)) as output:
         output.write(portrait, FrameResult(0, 0, [make_face(), make_face("sad")], "a.jpg"))
         output.write(portrait, FrameResult(1, 1, [], "b.jpg"))
     assert capsys.readouterr().out.splitlines() == [
@@ -143,13 +147,13 @@ def test_text_has_a_line_for_each_image(portrait: Image, capsys: pytest.CaptureF
 
 
 def test_json_lines_name_the_image(tmp_path: Path, portrait: Image) -> None:
-    with open_output(str(tmp_path / "faces.jsonl"), 1) as output:
+    with open_output(str(tmp_path / "faces.jsonl"), at(1)) as output:
         output.write(portrait, FrameResult(0, 0, [], "a.jpg"))
     assert json.loads((tmp_path / "faces.jsonl").read_text())["file"] == "a.jpg"
 
 
 def test_a_very_wide_image_fits_onto_the_sheet(tmp_path: Path) -> None:
-    with open_output(str(tmp_path / "sheet.png"), 1) as output:
+    with open_output(str(tmp_path / "sheet.png"), at(1)) as output:
         output.write(np.zeros((1, 2000, 3), np.uint8), FrameResult(0, 0, []))
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
 
@@ -158,7 +162,7 @@ def test_a_very_wide_image_fits_onto_the_sheet(tmp_path: Path) -> None:
 def test_a_folder_in_the_files_place_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
-        open_output(str(tmp_path / name), 25)
+        open_output(str(tmp_path / name), at(25))
 
 
 @pytest.mark.parametrize("box", [Box(0, 0, 480, 360), Box(470, 350, 10, 10), Box(-9, -9, 40, 40), Box(208, 32, 9, 9)])
@@ -172,7 +176,7 @@ def test_drawing_changes_a_copy_wherever_the_box_is(portrait: Image, box: Box) -
 
 @pytest.mark.parametrize("name", ["x.mp4", "x.png", "x.jsonl"])
 def test_a_run_without_a_frame_leaves_no_file(tmp_path: Path, name: str) -> None:
-    with open_output(str(tmp_path / name), 25):
+    with open_output(str(tmp_path / name), at(25)):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -180,12 +184,12 @@ def test_a_run_without_a_frame_leaves_no_file(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("name", ["x.mp4", "x.png", "x.jsonl"])
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist; make it first"):
-        open_output(str(tmp_path / "nowhere" / name), 25)
+        open_output(str(tmp_path / "nowhere" / name), at(25))
 
 
 def test_an_unknown_output_lists_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"unknown output 'x\.gif': allowed are text, jsonl, window"):
-        open_output("x.gif", 25)
+        open_output("x.gif", at(25))
 
 
 @pytest.mark.parametrize("display", ["", ":55"])
@@ -193,4 +197,4 @@ def test_a_window_without_a_screen_is_refused(monkeypatch: pytest.MonkeyPatch, d
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(OSError, match=f"no screen for a window \\(DISPLAY is {display or 'none'}\\)"):
-        open_output("window", 25)
+        open_output("window", at(25))

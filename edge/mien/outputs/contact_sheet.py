@@ -7,6 +7,7 @@ import numpy as np
 
 from mien.faces import FrameResult, Image
 from mien.outputs.base import Output
+from mien.outputs.blur import blur_faces
 from mien.outputs.draw import annotate
 from mien.outputs.files import unfinished
 
@@ -21,8 +22,12 @@ class ContactSheetOutput(Output):
         OSError: the folder does not exist or cannot be written to.
     """
 
-    def __init__(self, path: Path) -> None:
+    is_record = True
+    queue_size = 2
+
+    def __init__(self, path: Path, is_blurred: bool = False) -> None:
         self._path, self._unfinished = path, unfinished(path)
+        self._is_blurred = is_blurred
         self._tiles: list[Image] = []
         self._step, self._count = 1, 0
         self._tile_size = (TILE_WIDTH, TILE_WIDTH)
@@ -60,7 +65,8 @@ class ContactSheetOutput(Output):
         """Shrink the image first, so that lines and letters keep their size."""
         import cv2
 
-        small = cv2.resize(image, self._tile_size, interpolation=cv2.INTER_AREA)
+        shown = blur_faces(image, result.faces) if self._is_blurred else image
+        small = cv2.resize(shown, self._tile_size, interpolation=cv2.INTER_AREA)
         scale_x, scale_y = self._tile_size[0] / image.shape[1], self._tile_size[1] / image.shape[0]
         tile = annotate(small, [replace(face, box=face.box.scaled(scale_x, scale_y)) for face in result.faces])
         place, font = (6, self._tile_size[1] - 8), cv2.FONT_HERSHEY_SIMPLEX

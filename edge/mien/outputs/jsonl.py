@@ -3,11 +3,10 @@
 import json
 import sys
 from pathlib import Path
-from typing import TextIO
 
 from mien.faces import FrameResult, Image
 from mien.outputs.base import Output
-from mien.outputs.files import check_writable
+from mien.outputs.files import RotatingFile
 
 
 class JsonLinesOutput(Output):
@@ -15,23 +14,28 @@ class JsonLinesOutput(Output):
 
     Each line is flushed, so that a reader at the other end of a pipe sees it at once and an
     interruption loses nothing.
+
+    Args:
+        path: None for standard output.
+        most_mb: a file of this size becomes NAME.1, and a new one is begun; 0: never.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        if path is not None:
-            check_writable(path)
-        self._path = path
-        self._file: TextIO | None = sys.stdout if path is None else None
+    queue_size = 100
+    is_record = True
+
+    def __init__(self, path: Path | None = None, most_mb: float = 0) -> None:
+        self._file = None if path is None else RotatingFile(path, most_mb)
 
     def write(self, image: Image, result: FrameResult) -> None:
         """Write the frame's line; the first one opens the file."""
+        line = json.dumps(result.to_dict()) + "\n"
         if self._file is None:
-            assert self._path is not None
-            self._file = open(self._path, "w", encoding="utf-8")
-        self._file.write(json.dumps(result.to_dict()) + "\n")
-        self._file.flush()
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        else:
+            self._file.write(line)
 
     def close(self) -> None:
         """Close the file; standard output stays open."""
-        if self._file is not None and self._file is not sys.stdout:
+        if self._file is not None:
             self._file.close()

@@ -10,6 +10,9 @@ from mien.tracker import MAX_GAP_S
 class TextOutput(Output):
     """Prints changes as they happen, and what was seen in all at the end; of images, a line each."""
 
+    queue_size = 100
+    is_record = True
+
     def __init__(self) -> None:
         self._shown: dict[int, tuple[str, float]] = {}  # id -> label last printed, time last seen
         self._faces = 0

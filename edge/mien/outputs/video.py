@@ -5,6 +5,7 @@ from typing import Any
 
 from mien.faces import FrameResult, Image
 from mien.outputs.base import Output
+from mien.outputs.blur import blur_faces
 from mien.outputs.draw import annotate
 from mien.outputs.files import unfinished
 
@@ -20,13 +21,18 @@ class VideoOutput(Output):
     Args:
         path: a file ending in .mp4, .mkv or .avi.
         frame_rate: frames/s of the video.
+        is_blurred: whether faces are made unrecognisable.
 
     Raises:
         OSError: the file cannot be written there.
     """
 
-    def __init__(self, path: Path, frame_rate: float) -> None:
+    is_record = True
+    queue_size = 2
+
+    def __init__(self, path: Path, frame_rate: float, is_blurred: bool = False) -> None:
         self._path, self._unfinished, self._frame_rate = path, unfinished(path), frame_rate
+        self._is_blurred = is_blurred
         self._writer: Any = None
         self._size = (0, 0)
         self._started_s = 0.0
@@ -41,7 +47,8 @@ class VideoOutput(Output):
         wanted = round((result.time_s - self._started_s) * self._frame_rate) + 1
         if wanted <= self._written:
             return
-        picture = annotate(image, result.faces)
+        shown = blur_faces(image, result.faces) if self._is_blurred else image
+        picture = annotate(shown, result.faces)
         if (image.shape[1], image.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size)
         while self._written < wanted:

@@ -19,6 +19,8 @@ class WindowOutput(Output):
         OSError: there is no screen, or this OpenCV was built without windows.
     """
 
+    needs_main_thread = True  # Qt and GTK want it
+
     def __init__(self) -> None:
         import cv2
 
@@ -35,8 +37,15 @@ class WindowOutput(Output):
             cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
             self._is_sized = True
         cv2.imshow(TITLE, annotate(image, result.faces))
+        self.idle()
+
+    def idle(self) -> None:
+        """See whether a key was pressed or the window was closed."""
+        import cv2
+
         is_quit_pressed = cv2.waitKey(1) & 0xFF in QUIT_KEYS
-        self.wants_to_stop = is_quit_pressed or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+        is_closed = self._is_sized and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+        self.wants_to_stop = is_quit_pressed or is_closed
 
     def close(self) -> None:
         """Close the window."""

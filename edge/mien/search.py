@@ -1,0 +1,82 @@
+"""Where to look for faces in this frame: around those that are known, and at a part of the rest."""
+
+import math
+
+from mien.detector import FaceDetector, StepwiseDetector
+from mien.faces import Box, Image
+
+REACH = 0.3
+"""How far a face moves between two frames, as a share of its size; and more for each second that passed."""
+
+REACH_PER_S = 1.5
+
+
+class FaceSearch:
+    """Looks around known faces in every frame, and at the whole frame once in an interval, a part in each frame,
+    twice as often while nobody is there.
+
+    At once it looks at the whole frame in the first one, and when a face is not where it was, once in an interval. A
+    detector that cannot look at parts looks at the whole frame every time.
+
+    Args:
+        detector: what finds the faces.
+        interval_s: seconds in which the whole frame is searched; 0: every time, at once.
+    """
+
+    def __init__(self, detector: FaceDetector, interval_s: float) -> None:
+        self._detector, self._interval_s = detector, interval_s
+        self._step, self._due = 0, 0.0  # where the search goes on, and how many steps it should have made by now
+        self._whole_s, self._previous_s = -math.inf, math.inf
+
+    def find(self, gray: Image, known: list[tuple[Box, float]], time_s: float) -> list[Box]:
+        """Return the boxes of the faces in (H, W) uint8, largest first.
+
+        Args:
+            gray: the frame.
+            known: where faces were, in pixels of `gray`, and how many seconds ago.
+            time_s: when the frame was taken.
+        """
+        detector = self._detector
+        if not isinstance(detector, StepwiseDetector) or not self._interval_s:
+            return detector.detect(gray)
+        is_first_or_clock_was_set_back, passed_s = time_s < self._previous_s, time_s - self._previous_s
+        self._previous_s = time_s
+        if is_first_or_clock_was_set_back:
+            return self._find_everywhere(gray, time_s)
+        found: list[Box] = []
+        for box, ago_s in known:
+            near = detector.detect_near(gray, box, min(1.0, REACH + REACH_PER_S * ago_s), is_known=True)
+            found += near[:1]
+        if len(found) < len(known) and time_s - self._whole_s >= self._interval_s:
+            return _without_doubles(found + self._find_everywhere(gray, time_s))
+        # While nobody is there, there is time to look more often.
+        interval_s = self._interval_s if known else self._interval_s / 2
+        for candidate in self._candidates(gray, passed_s / interval_s):
+            if not any(candidate.is_same_face(box) for box in found):
+                found += detector.detect_near(gray, candidate, REACH, is_known=False)[:1]
+        return _without_doubles(found)
+
+    def _find_everywhere(self, gray: Image, time_s: float) -> list[Box]:
+        self._step, self._due, self._whole_s = 0, 0.0, time_s
+        return self._detector.detect(gray)
+
+    def _candidates(self, gray: Image, share: float) -> list[Box]:
+        """Go on with the search of the whole frame by a share of it; by all of it at most."""
+        assert isinstance(self._detector, StepwiseDetector)
+        count = self._detector.count_steps(gray.shape)
+        self._due = min(self._due + share * count, count)
+        found: list[Box] = []
+        while self._due >= 1:
+            found += self._detector.detect_step(gray, self._step % count)
+            self._step = (self._step + 1) % count
+            self._due -= 1
+        return found
+
+
+def _without_doubles(boxes: list[Box]) -> list[Box]:
+    """Return the boxes of different faces, largest first; of two of one face the earlier."""
+    kept: list[Box] = []
+    for box in boxes:
+        if not any(box.is_same_face(other) for other in kept):
+            kept.append(box)
+    return sorted(kept, key=lambda box: box.width * box.height, reverse=True)

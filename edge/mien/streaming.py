@@ -1,0 +1,267 @@
+"""A run in threads: a source captures, a recognizer recognises, every output writes, none of them waits for another.
+
+    source --(newest frame)--> recognizer --(results)--> a thread for each output
+
+A camera does not wait, so the newest frame wins and the others are counted as dropped. A file does wait, so every
+frame of it is recognised and every record of it is complete.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from mien.channel import Channel
+from mien.faces import FrameResult, Image
+from mien.health import Health, OutputHealth
+from mien.outputs.base import Output
+from mien.recognizer import EmotionRecognizer
+from mien.sources.base import Frame, Source
+
+logger = logging.getLogger(__name__)
+
+FINISH_S = 1.5
+"""Outputs have so long to write what waits and to close; a run ends within two seconds of Ctrl-C."""
+
+IDLE_S = 0.03
+"""How often a window is looked after while no frame comes."""
+
+
+class Recognition:
+    """Captures and recognises in two threads; iterating gives (image, result) as they come.
+
+    Args:
+        source: where frames come from; closed by `stop`.
+        recognizer: used by one thread only.
+        health: counts what happens.
+    """
+
+    def __init__(self, source: Source, recognizer: EmotionRecognizer, health: Health) -> None:
+        self._source, self._recognizer, self._health = source, recognizer, health
+        is_patient = not source.is_live
+        self._frames: Channel[Frame] = Channel(2 if is_patient else 1, is_patient)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._capture, name="capture", daemon=True)
+        self._is_stopped = False
+
+    def __iter__(self) -> Iterator[tuple[Image, FrameResult]]:
+        """Recognise in the calling thread what the capturing thread brings.
+
+        Raises:
+            OSError, ValueError: what ended the source.
+        """
+        self._thread.start()
+        while (frame := self._frames.get()) is not None and not self._is_stopped:
+            yield frame.image, self._recognize(frame)
+        if self._error is not None and not self._is_stopped:
+            raise self._error
+
+    def stop(self) -> None:
+        """Close the source and end the iteration after the frame that is being recognised; from any thread."""
+        self._is_stopped = True
+        self._frames.close(is_emptied=True)
+        self._source.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until nothing reads from the source any more; return whether that is so."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _capture(self) -> None:
+        try:
+            for frame in self._source:
+                self._health.captured += 1
+                if self._health.state == "starting":
+                    self._health.set_source("running")
+                self._health.dropped += self._frames.put(frame)
+                if self._is_stopped:
+                    break
+        except BaseException as error:  # raised again in the thread that recognises
+            self._error = error
+        finally:
+            self._frames.close()
+
+    def _recognize(self, frame: Frame) -> FrameResult:
+        if not self._source.is_continuous:
+            self._recognizer.reset()
+        faces = self._recognizer.recognize(frame.image, frame.time_s, frame.luma)
+        latency_s = time.monotonic() - frame.taken_s
+        self._health.add_result(latency_s)
+        return FrameResult(frame.time_s, frame.index, faces, frame.name, latency_s)
+
+
+class OutputWorker:
+    """Gives results to one output in a thread of its own, or from the main thread where it must be.
+
+    Args:
+        name: the text that `--output` was given.
+        output: closed here, after its last result.
+        health: counts what becomes of the results.
+        source_waits: whether the source waits for those outputs that are records.
+        ended: set when this or another output has ended.
+    """
+
+    def __init__(
+        self, name: str, output: Output, health: OutputHealth, source_waits: bool, ended: threading.Event
+    ) -> None:
+        self.name, self.output, self._health, self._ended = name, output, health, ended
+        is_lossless = source_waits and output.is_record
+        size = max(output.queue_size, 4) if is_lossless else output.queue_size
+        self._results: Channel[tuple[Image, FrameResult]] = Channel(size, is_lossless)
+        self.error: BaseException | None = None
+        self.is_done = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, if the output may have one."""
+        if not self.output.needs_main_thread:
+            self._thread.start()
+
+    def offer(self, image: Image, result: FrameResult) -> None:
+        """Hand over a result; waits only for a record of a source that can wait."""
+        if not self.is_done:
+            self._health.dropped += self._results.put((image, result))
+
+    def finish(self) -> None:
+        """Let nothing more in; what waits is written, then the output is closed."""
+        self._results.close()
+
+    def step(self, timeout_s: float | None) -> None:
+        """Write one result, if one comes in time; close the output after the last one, or when it fails."""
+        try:
+            thing = self._results.get(timeout_s)
+            if thing is not None:
+                self.output.write(*thing)
+                self._health.written += 1
+            else:
+                self.output.idle()
+        except BaseException as error:  # told, or raised again, in the main thread
+            self.error = error
+            self._results.close(is_emptied=True)
+        if self.error is not None or self._results.is_finished or self.output.wants_to_stop:
+            self._close()
+
+    def _work(self) -> None:
+        while not self.is_done:
+            self.step(None)
+
+    def _close(self) -> None:
+        self._results.close(is_emptied=True)
+        try:
+            self.output.close()
+        except BaseException as error:  # as above
+            self.error = self.error or error
+        if self.error is not None:
+            self._health.error = str(self.error) or type(self.error).__name__
+        self.is_done = True
+        self._ended.set()
+
+
+def run_stream(
+    source: Source, recognizer: EmotionRecognizer, outputs: Mapping[str, Output], health: Health | None = None
+) -> None:
+    """Recognise the frames of a source and give the results to all outputs, until it ends or a stop is asked for.
+
+    Ctrl-C, SIGTERM, a closed terminal and an output's `wants_to_stop` end the run after the frame that is being
+    recognised; a second Ctrl-C interrupts at once. An output that fails is told and left behind, as long as there are
+    others. Outputs are closed here, each by the thread that writes it, and so is the source.
+
+    Raises:
+        OSError, ValueError: what ended the source or, after the run, what ended an output.
+    """
+    health = health or Health()
+    ended = threading.Event()
+    recognition = Recognition(source, recognizer, health)
+    workers = []
+    for name, output in outputs.items():
+        health.outputs[name] = OutputHealth()
+        workers.append(OutputWorker(name, output, health.outputs[name], not source.is_live, ended))
+    pump = _Pump(recognition, workers)
+    with stop_on_signals(ended) as stop:
+        for worker in workers:
+            worker.start()
+        pump.start()
+        _look_after(workers, recognition, stop, ended)
+    recognition.stop()
+    health.set_source("stopped")
+    recognition.join(FINISH_S)
+    pump.join(FINISH_S)  # Python must not end while a thread is inside native code
+    for error in (pump.error, *(worker.error for worker in workers)):
+        if error is not None:
+            raise error
+
+
+class _Pump(threading.Thread):
+    """The thread that recognises, and hands the results to the outputs."""
+
+    def __init__(self, recognition: Recognition, workers: list[OutputWorker]) -> None:
+        super().__init__(name="recognize", daemon=True)
+        self._recognition, self._workers = recognition, workers
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            for image, result in self._recognition:
+                for worker in self._workers:
+                    worker.offer(image, result)
+        except BaseException as error:  # raised again in the main thread
+            self.error = error
+        finally:
+            for worker in self._workers:
+                worker.finish()
+
+
+def _look_after(
+    workers: list[OutputWorker], recognition: Recognition, stop: "StopRequest", ended: threading.Event
+) -> None:
+    """Wait until all outputs are closed, or a stop was asked for and its time is over."""
+    deadline_s, told = float("inf"), set()
+    while True:
+        ended.clear()
+        alive = [worker for worker in workers if not worker.is_done]
+        if not alive or time.monotonic() >= deadline_s:
+            break
+        if (stop.is_made or any(worker.output.wants_to_stop for worker in workers)) and deadline_s == float("inf"):
+            recognition.stop()
+            deadline_s = time.monotonic() + FINISH_S
+        here = [worker for worker in alive if worker.output.needs_main_thread]
+        for worker in here:
+            worker.step(IDLE_S)
+        if not here:
+            ended.wait(min(1.0, max(0.0, deadline_s - time.monotonic())))
+        for worker in workers:
+            if worker.error is not None and worker.name not in told and len(workers) > 1:
+                told.add(worker.name)
+                if not isinstance(worker.error, BrokenPipeError):  # a reader that has seen enough
+                    logger.warning("output %s ended (%s): the run goes on without it", worker.name, worker.error)
+    for worker in alive:
+        logger.warning("output %s did not finish within %.1f s", worker.name, FINISH_S)
+
+
+class StopRequest:
+    """Whether the user, or the system, has asked the run to end."""
+
+    is_made = False
+
+
+@contextmanager
+def stop_on_signals(wake: threading.Event) -> Iterator[StopRequest]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a request, which sets `wake`; the next one has its usual effect."""
+    stop = StopRequest()
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def request(number: int, frame: object) -> None:
+        stop.is_made = True
+        wake.set()
+        signal.signal(number, usual[signal.Signals(number)])
+
+    for number in usual:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -1,0 +1,102 @@
+"""Settings come from defaults, a file, the environment and flags, in this order; a mistake names its key."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mien.cli import main
+from mien.config import Config, load_settings, to_toml
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "mien.toml"
+    file.write_text('max_faces = 2\nthreads = 3\nsmoothing_s = 1\noutput = ["jsonl", "web"]\n[web]\nport = 9000\n')
+    environment = {"MIEN_THREADS": "4", "MIEN_SMOOTHING_S": "0.25", "MIEN_WEB_NO_AUTH": "true", "OTHER": "x"}
+    settings = load_settings({"smoothing_s": "2.5"}, file, environment)
+    config = settings.config
+    assert (config.max_faces, config.threads, config.smoothing_s) == (2, 4, 2.5)
+    assert config.output == ("jsonl", "web")
+    assert (config.web.port, config.web.no_auth, config.web.host) == (9000, True, "127.0.0.1")
+    assert settings.origins["max_faces"] == str(file)
+    assert settings.origins["threads"] == "MIEN_THREADS"
+    assert settings.origins["smoothing_s"] == "--smoothing-s"
+    assert settings.origins["web.host"] == "default"
+
+
+def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mien.toml"
+    file.write_text("mirror = true")
+    assert load_settings(environment={"MIEN_CONFIG": str(file)}).config.mirror
+
+
+def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
+    settings = load_settings({"size": "320x240", "output": ["a.jsonl", 'with "quotes".csv'], "web.port": "0"}, None, {})
+    file = tmp_path / "shown.toml"
+    file.write_text(to_toml(settings))
+    assert load_settings(path=file, environment={}).config == settings.config
+    assert load_settings({}, None, {}).config == Config()
+
+
+def test_secrets_are_not_shown() -> None:
+    shown = to_toml(load_settings(environment={"MIEN_MQTT_PASSWORD": "open sesame", "MIEN_WEB_TOKEN": "xyzzy"}))
+    assert "sesame" not in shown
+    assert "xyzzy" not in shown
+    assert tomllib.loads(shown)["mqtt"]["password"] == "***"
+
+
+def test_config_show_says_where_each_value_comes_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_MIRROR", "yes")
+    assert main(["config", "show", "--max-faces", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("max_faces = 3 ") and "# --max-faces: " in line for line in lines)
+    assert any(line.startswith("mirror = true ") and "# MIEN_MIRROR: " in line for line in lines)
+    assert any(line.startswith("threads = 2 ") and "# default: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("treads = 2", r"unknown key 'treads' in .*mien\.toml: did you mean threads\?"),
+        ("[web]\nprot = 1", r"unknown key 'web.prot' in .*: did you mean web\.port\?"),
+        ("max_faces = 0", r"max_faces is 0 \(.*mien\.toml\): allowed is 1 to 100"),
+        ('max_faces = "many"', r"max_faces is 'many' .*: allowed is a whole number"),
+        ("smoothing_s = nan", r"smoothing_s is nan .*: allowed is a number"),
+        ("rotate = 45", r"rotate is 45 .*: allowed are 0, 90, 180, 270"),
+        ("mirror = 1", r"mirror is 1 .*: allowed is true or false"),
+        ("output = []", r"output is \[\] .*: allowed is a list of texts"),
+        ('size = "640"', r"size is '640': allowed is WIDTHxHEIGHT"),
+        ("max_faces = ", r"mien\.toml is not TOML: "),
+        ("[web]\ntoken = 12345", r"web\.token \(.*\): allowed is a text"),
+    ],
+)
+def test_a_mistake_in_the_file_names_its_key(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "mien.toml"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load_settings(path=file, environment={})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("MIEN_THREADS", "two", r"threads is 'two' \(MIEN_THREADS\): allowed is a whole number"),
+        ("MIEN_MIRROR", "perhaps", r"mirror is 'perhaps' \(MIEN_MIRROR\): allowed is true or false"),
+        ("MIEN_TREADS", "2", r"unknown variable MIEN_TREADS: did you mean MIEN_THREADS\?"),
+    ],
+)
+def test_a_mistake_in_the_environment_names_its_variable(variable: str, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_settings(environment={variable: text})
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "mien", "run", "--config", "nowhere.toml"], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stderr == "error: no configuration at nowhere.toml: `mien config show` prints one to begin with\n"

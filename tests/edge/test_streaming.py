@@ -1,0 +1,237 @@
+"""A run in threads: nothing queues up, nothing is lost from a file, and every way to end it ends it whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.channel import Channel
+from mien.faces import Face, FrameResult, Image
+from mien.health import Health
+from mien.outputs.base import Output
+from mien.recognizer import EmotionRecognizer
+from mien.sources.base import Frame, Source
+from mien.streaming import run_stream
+
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+
+
+class Clock(Source):
+    """Gives frames at its own time, as a camera does, or as they are asked for, as a file does."""
+
+    def __init__(self, count: int, interval_s: float, is_live: bool) -> None:
+        self._count, self._interval_s, self.is_live = count, interval_s, is_live
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self._count):
+            if self.is_closed:
+                return
+            time.sleep(self._interval_s)
+            yield Frame(IMAGE, index, index / 30)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class SlowRecognizer(EmotionRecognizer):
+    """Finds nothing, and takes its time for it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def reset(self) -> None: ...
+
+    def recognize(self, frame: Image, timestamp_s: float | None = None, luma: Image | None = None) -> list[Face]:
+        time.sleep(self._seconds)
+        return []
+
+
+class Recorder(Output):
+    """Keeps the numbers of its frames; slow, failing or asking for the end if told so."""
+
+    def __init__(self, seconds: float = 0, is_record: bool = False, fails_at: int = -1, stops_at: int = -1) -> None:
+        self._seconds, self._fails_at, self._stops_at = seconds, fails_at, stops_at
+        self.is_record = is_record
+        self.frames: list[int] = []
+        self.threads: set[int] = set()
+        self.closed = 0
+
+    def write(self, image: Image, result: FrameResult) -> None:
+        time.sleep(self._seconds)
+        if result.frame == self._fails_at:
+            raise OSError("no space left")
+        self.frames.append(result.frame)
+        self.threads.add(threading.get_ident())
+        self.wants_to_stop = result.frame == self._stops_at
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_of_a_camera_the_newest_frame_wins_and_the_others_are_counted() -> None:
+    health, output = Health(), Recorder()
+    run_stream(Clock(60, 0.005, is_live=True), SlowRecognizer(0.05), {"recorder": output}, health)
+    assert health.captured == 60
+    assert health.recognized + health.dropped == 60
+    assert 4 <= health.recognized <= 20  # 0.3 s of frames, each of which takes 0.05 s
+    assert output.frames == sorted(set(output.frames))
+    assert output.frames[-1] >= 58
+
+
+def test_of_a_file_every_frame_is_recognised_and_recorded_however_slow_the_output() -> None:
+    health, record, picture = Health(), Recorder(0.01, is_record=True), Recorder(0.05)
+    run_stream(Clock(40, 0, is_live=False), SlowRecognizer(0), {"record": record, "picture": picture}, health)
+    assert record.frames == list(range(40))
+    assert health.dropped == health.outputs["record"].dropped == 0
+    assert health.outputs["picture"].dropped > 0
+    assert health.outputs["picture"].written + health.outputs["picture"].dropped == 40
+
+
+def test_a_slow_output_does_not_slow_the_recognition_of_a_camera() -> None:
+    health = Health()
+    outputs = {"slow": Recorder(0.2, is_record=True), "fast": Recorder()}
+    run_stream(Clock(50, 0.01, is_live=True), SlowRecognizer(0.001), outputs, health)
+    assert len(outputs["fast"].frames) >= 40
+    assert len(outputs["slow"].frames) <= 8
+
+
+def test_each_output_has_its_own_thread_and_is_closed_once() -> None:
+    outputs = {name: Recorder(is_record=True) for name in ("a", "b")}
+    source = Clock(5, 0, is_live=False)
+    run_stream(source, SlowRecognizer(0), outputs)
+    assert outputs["a"].threads != outputs["b"].threads
+    assert threading.get_ident() not in outputs["a"].threads | outputs["b"].threads
+    assert [output.closed for output in outputs.values()] == [1, 1]
+    assert source.is_closed
+
+
+def test_an_output_that_must_be_in_the_main_thread_is() -> None:
+    output = Recorder(is_record=True)
+    output.needs_main_thread = True
+    run_stream(Clock(5, 0, is_live=False), SlowRecognizer(0), {"window": output})
+    assert output.frames == list(range(5))
+    assert output.threads == {threading.get_ident()}
+
+
+def test_an_output_that_fails_is_told_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    health, good, bad = Health(), Recorder(is_record=True), Recorder(is_record=True, fails_at=2)
+    with pytest.raises(OSError, match="no space left"):  # told again at the end, by the exit code
+        run_stream(Clock(50, 0.001, is_live=False), SlowRecognizer(0), {"good": good, "bad": bad}, health)
+    assert good.frames == list(range(50))
+    assert (bad.frames, bad.closed) == ([0, 1], 1)
+    assert health.outputs["bad"].error == "no space left"
+    assert "output bad ended (no space left): the run goes on without it" in caplog.text
+
+
+def test_when_the_only_output_fails_the_run_ends() -> None:
+    health = Health()
+    with pytest.raises(OSError, match="no space left"):
+        run_stream(Clock(10**6, 0.001, is_live=True), SlowRecognizer(0), {"bad": Recorder(fails_at=2)}, health)
+    assert health.state == "stopped"
+
+
+def test_an_output_can_ask_for_the_end() -> None:
+    output, other = Recorder(stops_at=3, is_record=True), Recorder(is_record=True)
+    run_stream(Clock(10**6, 0.001, is_live=True), SlowRecognizer(0), {"window": output, "other": other})
+    assert output.frames[-1] == 3
+    assert other.closed == 1
+
+
+class Broken(Clock):
+    """A camera that is lost after some frames."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield from super().__iter__()
+        raise OSError("the camera is gone")
+
+
+def test_what_ends_the_source_is_told_after_all_is_written() -> None:
+    output = Recorder(0.01, is_record=True)
+    with pytest.raises(OSError, match="the camera is gone"):
+        run_stream(Broken(10, 0, is_live=False), SlowRecognizer(0), {"record": output})
+    assert output.frames == list(range(10))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_within_two_seconds_with_complete_files(tmp_path: Path, number: signal.Signals) -> None:
+    file = tmp_path / "faces.jsonl"
+    outputs = ["--output", str(file), "--output", str(tmp_path / "a.mp4"), "--output", str(tmp_path / "faces.csv")]
+    command = [sys.executable, "-m", "mien", "run", "--source", "demo", "--realtime", *outputs]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE)
+    while not file.exists() or len(file.read_text().splitlines()) < 20:
+        assert run.poll() is None
+        time.sleep(0.02)
+    started_s = time.monotonic()
+    run.send_signal(number)
+    _, errors = run.communicate(timeout=20)
+    assert time.monotonic() - started_s < 2
+    assert (run.returncode, errors) == (0, b"")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert 20 <= len(lines) < 250
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.mp4", "faces.csv", "faces.jsonl"]
+    assert (tmp_path / "faces.csv").read_text().endswith("\n")
+
+
+def test_a_full_disk_ends_its_output_with_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    link = Path("/dev/full")
+    command = [sys.executable, "-m", "mien", "run", "--source", "demo", "--output", "jsonl"]
+    with open(link, "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_a_channel_hands_on_in_order_and_wakes_who_waits() -> None:
+    channel: Channel[int] = Channel(2, is_lossless=True)
+    taken: list[int | None] = []
+    taker = threading.Thread(target=lambda: taken.extend(iter(channel.get, None)))
+    taker.start()
+    assert sum(channel.put(number) for number in range(100)) == 0
+    channel.close()
+    taker.join(timeout=5)
+    assert taken == list(range(100))
+    assert channel.is_finished
+    assert channel.put(1) == 1
+
+
+def test_a_full_channel_drops_the_oldest() -> None:
+    channel: Channel[int] = Channel(2, is_lossless=False)
+    assert [channel.put(number) for number in range(5)] == [0, 0, 1, 1, 1]
+    assert [channel.get(), channel.get(), channel.get(timeout_s=0.01)] == [3, 4, None]
+
+
+def test_a_run_writes_no_picture_and_opens_no_connection_unless_told_so(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.py"
+    trace.write_text(
+        "import sys\n"
+        "def watch(event, arguments):\n"
+        "    if event in ('socket.connect', 'socket.bind', 'socket.sendto', 'os.mkdir', 'os.rename'):\n"
+        "        print(event, arguments, file=sys.stderr)\n"
+        "    if event == 'open' and isinstance(arguments[1], str) and set(arguments[1]) & set('wax+'):\n"
+        "        print(event, arguments, file=sys.stderr)\n"
+        "sys.addaudithook(watch)\n"
+        "from mien.cli import main\n"
+        "sys.exit(main(['run', '--source', 'demo', '--output', 'jsonl']))\n"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    result = subprocess.run(
+        [sys.executable, str(trace)], cwd=home, env={**os.environ, "HOME": str(home)}, capture_output=True, text=True
+    )
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == 250
+    assert list(home.rglob("*")) == []
+    # The one file that is written to: what native libraries say at the start, in memory and without a name.
+    assert [line for line in result.stderr.splitlines() if "/tmp" not in line and "rb+" not in line] == []
+    assert max(map(len, result.stdout.splitlines())) < 1000  # no pixels
