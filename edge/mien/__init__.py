@@ -10,7 +10,8 @@ from mien.classifier import EmotionClassifier
 from mien.emotions import EMOTIONS
 from mien.faces import Box, Face, FrameResult
 from mien.recognizer import EmotionRecognizer
+from mien.streaming import stream
 
 __version__ = "0.1.0"
 
-__all__ = ["EMOTIONS", "Box", "EmotionClassifier", "EmotionRecognizer", "Face", "FrameResult"]
+__all__ = ["EMOTIONS", "Box", "EmotionClassifier", "EmotionRecognizer", "Face", "FrameResult", "stream"]

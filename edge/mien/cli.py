@@ -1,6 +1,7 @@
 """The command `mien`: `mien run --source camera --output jsonl`."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from mien.config import Settings, all_settings, load_settings, to_toml
 from mien.detector import HaarDetector
 from mien.health import Health
 from mien.native_log import quiet_native_log
+from mien.outputs.text import describe
 
 FLAGS_OF_SECTIONS = ("web.host", "web.port", "web.no_auth")
 """Of the sections, only these have flags; docs/run.md tells the others."""
@@ -29,6 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="watch a camera, a video or images and say what the faces show")
     _add_settings(run)
     run.set_defaults(function=_run)
+
+    image = commands.add_parser("image", help="say what the faces of photographs show")
+    image.add_argument("file", nargs="+", help="image files")
+    image.add_argument("--json", action="store_true", help='a line for each file: {"file": ..., "faces": [...]}')
+    image.add_argument("--model", default=DEFAULT_MODEL, help=f"a name of `mien models` or a file ({DEFAULT_MODEL})")
+    image.set_defaults(function=_image)
 
     config = commands.add_parser("config", help="show the settings, and where each comes from")
     config.add_argument("action", choices=["show"], help="print them as TOML")
@@ -93,24 +101,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import cv2
-
-    from mien.recognizer import EmotionRecognizer
-    from mien.streaming import run_stream
+    from mien.streaming import make_recognizer, run_stream
 
     config = _load(arguments).config
     _check_outputs(config.source, config.output)
-    cv2.setNumThreads(config.threads)
     with quiet_native_log():
-        recognizer = EmotionRecognizer(
-            config.model,
-            HaarDetector(max_side=config.detect_side, min_face=config.min_face),
-            num_threads=config.threads,
-            max_faces=config.max_faces,
-            max_classified=config.max_classified,
-            smoothing_s=config.smoothing_s,
-            detect_interval_s=config.detect_interval_s,
-        )
+        recognizer = make_recognizer(config)
     health = Health()
     with ExitStack() as stack:
         source = stack.enter_context(sources.open_source(config.source, config, health))
@@ -119,6 +115,30 @@ def _run(arguments: argparse.Namespace) -> int:
         stack.pop_all()  # from here on, the stream closes them, each in its own thread
     run_stream(source, recognizer, opened, health)
     return 0
+
+
+def _image(arguments: argparse.Namespace) -> int:
+    """Print a line for each file; 1 if one of them cannot be read."""
+    import cv2
+
+    from mien.recognizer import EmotionRecognizer
+
+    with quiet_native_log():
+        recognizer = EmotionRecognizer(arguments.model, HaarDetector.for_stills(), max_faces=100, max_classified=100)
+    is_each_read = True
+    for file in arguments.file:
+        image = cv2.imread(file, cv2.IMREAD_COLOR)
+        if image is None:
+            is_each_read = False
+            print(f"error: {file} cannot be read as an image: give a .jpg, .png or the like", file=sys.stderr)
+            continue
+        recognizer.reset()
+        faces = recognizer.recognize(image, 0.0)
+        if arguments.json:
+            print(json.dumps({"file": file, "faces": [face.to_dict() for face in faces]}), flush=True)
+        else:
+            print(f"{file}  {', '.join(map(describe, faces)) or 'no face'}", flush=True)
+    return 0 if is_each_read else 1
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -109,6 +109,7 @@ class FrameResult:
         faces: the faces found in it, largest first.
         name: of the file, where each frame is a file of its own.
         latency_s: from when the frame was taken (by the sensor, where the camera says it) to this result.
+        image: the frame, (H, W, 3) BGR, where a program asked for it with `mien.stream`; it is never in the JSON.
     """
 
     time_s: float
@@ -116,6 +117,7 @@ class FrameResult:
     faces: list[Face]
     name: str = ""
     latency_s: float = 0.0
+    image: Image | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the frame as the JSON lines show it; "file" is there for images only."""

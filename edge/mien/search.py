@@ -12,11 +12,10 @@ REACH_PER_S = 1.5
 
 
 class FaceSearch:
-    """Looks around known faces in every frame, and at the whole frame once in an interval, a part in each frame,
-    twice as often while nobody is there.
+    """Looks around known faces in every frame, and at the whole frame once in an interval, a part in each frame.
 
-    At once it looks at the whole frame in the first one, and when a face is not where it was, once in an interval. A
-    detector that cannot look at parts looks at the whole frame every time.
+    While nobody is there, it looks twice as often. At once it looks at the whole frame in the first one and, once in
+    an interval, when a face is not where it was. A detector that cannot look at parts sees the whole frame every time.
 
     Args:
         detector: what finds the faces.

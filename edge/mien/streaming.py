@@ -12,13 +12,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from mien.channel import Channel
+from mien.config import Config, load_settings
+from mien.detector import HaarDetector
 from mien.faces import FrameResult, Image
 from mien.health import Health, OutputHealth
 from mien.outputs.base import Output
 from mien.recognizer import EmotionRecognizer
-from mien.sources.base import Frame, Source
+from mien.sources import Frame, Source, open_source
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +95,46 @@ class Recognition:
         latency_s = time.monotonic() - frame.taken_s
         self._health.add_result(latency_s)
         return FrameResult(frame.time_s, frame.index, faces, frame.name, latency_s)
+
+
+def make_recognizer(config: Config) -> EmotionRecognizer:
+    """Return the recognizer that the settings describe; OpenCV's threads are set, too."""
+    import cv2
+
+    cv2.setNumThreads(config.threads)
+    return EmotionRecognizer(
+        config.model,
+        HaarDetector(max_side=config.detect_side, min_face=config.min_face),
+        num_threads=config.threads,
+        max_faces=config.max_faces,
+        max_classified=config.max_classified,
+        smoothing_s=config.smoothing_s,
+        detect_interval_s=config.detect_interval_s,
+    )
+
+
+def stream(source: str = "auto", **settings: Any) -> Iterator[FrameResult]:
+    """Yield what is seen in each frame of a source, with its image: `for result in mien.stream("demo"): ...`.
+
+    Of a camera the newest frame is taken, however long the loop's body takes; of a file every frame. Leaving the loop
+    closes the source.
+
+    Args:
+        source: as `--source`.
+        settings: as in the TOML file, such as `max_faces=2`.
+
+    Raises:
+        OSError, ValueError, ImportError: as `mien run` tells them.
+    """
+    config = load_settings({"source": source, **settings}, environment={}).config
+    recognizer, health = make_recognizer(config), Health()
+    recognition = Recognition(open_source(config.source, config, health), recognizer, health)
+    try:
+        for image, result in recognition:
+            yield replace(result, image=image)
+    finally:
+        recognition.stop()
+        recognition.join(FINISH_S)
 
 
 class OutputWorker:

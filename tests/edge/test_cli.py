@@ -205,6 +205,27 @@ def test_the_window_shows_the_picture_and_closes_on_q(desktop: tuple[dict[str, s
     assert time.monotonic() - started_s < 2  # a clip of ten seconds would not be over yet
 
 
+def test_photographs_get_a_line_each_and_a_bad_file_an_error(
+    tmp_path: Path, portrait: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(tmp_path / name) for name in ("face.png", "bad.png", "wall.png")]
+    cv2.imwrite(files[0], portrait)
+    Path(files[1]).write_text("no picture")
+    cv2.imwrite(files[2], np.full((300, 400, 3), 127, np.uint8))
+    assert main(["image", "--json", *files]) == 1
+    output = capsys.readouterr()
+    first, second = (json.loads(line) for line in output.out.splitlines())
+    assert first["file"] == files[0]
+    assert [(face["id"], face["emotion"]) for face in first["faces"]] == [(1, "happy")]
+    assert Box(*first["faces"][0]["box"]).overlap(Box(208, 32, 116, 116)) > 0.6
+    assert second == {"file": files[2], "faces": []}
+    assert output.err == f"error: {files[1]} cannot be read as an image: give a .jpg, .png or the like\n"
+    assert main(["image", files[0], files[2]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r".*face\.png  happy \d+%, \d+ pixels wide at \(\d+, \d+\)", lines[0])
+    assert lines[1:] == [f"{files[2]}  no face"]
+
+
 def test_models_are_listed_with_their_size(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     assert re.search(

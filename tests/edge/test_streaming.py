@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mien
 from mien.channel import Channel
 from mien.faces import Face, FrameResult, Image
 from mien.health import Health
@@ -190,6 +191,41 @@ def test_a_full_disk_ends_its_output_with_one_line() -> None:
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert result.returncode == 1
     assert result.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_a_program_loops_over_results_with_their_images() -> None:
+    results = list(mien.stream("demo", max_faces=1))
+    assert [result.frame for result in results] == list(range(250))
+    assert results[0].faces[0].emotion == "happy"
+    assert results[0].image is not None
+    assert results[0].image.shape == (360, 480, 3)
+    assert "image" not in results[0].to_dict()
+
+
+def test_leaving_the_loop_ends_the_capture() -> None:
+    before = threading.active_count()
+    for result in mien.stream("demo", realtime=True):
+        if result.frame >= 3:
+            break
+    deadline_s = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_slow_loop_gets_the_newest_frame_of_a_camera() -> None:
+    numbers = []
+    for result in mien.stream("demo", realtime=True):
+        time.sleep(0.3)
+        numbers.append(result.frame)
+        if len(numbers) == 5:
+            break
+    assert min(np.diff(numbers)[1:]) >= 5  # 25 frames/s: seven or eight in 0.3 s
+
+
+def test_a_wrong_setting_of_a_program_is_named() -> None:
+    with pytest.raises(ValueError, match=r"unknown key 'max_face' in --max-face: did you mean max_faces\?"):
+        next(mien.stream("demo", max_face=1))
 
 
 def test_a_channel_hands_on_in_order_and_wakes_who_waits() -> None:

@@ -27,7 +27,7 @@ class TextOutput(Output):
         if result.name:
             self._is_video = False
             self._faces += len(result.faces)
-            print(f"{result.name}  {', '.join(map(_describe, result.faces)) or 'no face'}", flush=True)
+            print(f"{result.name}  {', '.join(map(describe, result.faces)) or 'no face'}", flush=True)
         else:
             self._print_changes(result)
 
@@ -49,7 +49,7 @@ class TextOutput(Output):
             known = self._shown.get(face.track_id)
             if known is None:
                 self._faces += 1
-                print(f"{clock}  face {face.track_id}  {_describe(face)}", flush=True)
+                print(f"{clock}  face {face.track_id}  {describe(face)}", flush=True)
             elif known[0] != face.label:
                 print(f"{clock}  face {face.track_id}  {face.caption}", flush=True)
             self._shown[face.track_id] = (face.label, result.time_s)
@@ -61,7 +61,8 @@ class TextOutput(Output):
         self._previous_s = result.time_s
 
 
-def _describe(face: Face) -> str:
+def describe(face: Face) -> str:
+    """Return a face's caption, size and place."""
     box = face.box
     return f"{face.caption}, {box.width} pixels wide at ({box.x}, {box.y})"
 
