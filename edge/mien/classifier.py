@@ -24,6 +24,11 @@ class EmotionClassifier:
         num_threads: threads of the interpreter.
         runtime: a key of `RUNTIMES`; None takes the first that is installed.
 
+    Attributes:
+        card: the model's card.
+        thresholds: (7,) float32, the confidence of each emotion below which it is unsure.
+        runtime: the package that runs the model.
+
     Raises:
         FileNotFoundError: the model or its card does not exist.
         ValueError: an unknown name, or a file that is no model or not the one of its card.
@@ -47,7 +52,7 @@ class EmotionClassifier:
                 f"{self.card.input} and {self.card.output}: convert it again"
             )
         thresholds = self.card.thresholds
-        self._thresholds = np.array([thresholds.get(name, 0.0) for name in EMOTIONS], np.float32)
+        self.thresholds = np.array([thresholds.get(name, 0.0) for name in EMOTIONS], np.float32)
 
     def predict(self, faces: Image) -> npt.NDArray[np.float32]:
         """Return the probabilities of faces.
@@ -78,7 +83,7 @@ class EmotionClassifier:
     def is_sure(self, probabilities: npt.NDArray[np.float32]) -> bool:
         """Return whether the most probable class of (7,) probabilities reaches its threshold in the card."""
         best = probabilities.argmax()
-        return bool(probabilities[best] >= self._thresholds[best])
+        return bool(probabilities[best] >= self.thresholds[best])
 
 
 def at_temperature(probabilities: npt.NDArray[np.float32], temperature: float, dtype: str) -> npt.NDArray[np.float32]:

@@ -58,22 +58,24 @@ class Face:
         probabilities: (7,) float32 in the order of `EMOTIONS`, smoothed over the track.
         track_id: the same number for the same face from frame to frame, from 1 on.
         is_sure: whether the confidence reaches the threshold that the model's card has for `emotion`.
+        held: the emotion that is kept although another has become a little more probable; "": the most probable one.
     """
 
     box: Box
     probabilities: npt.NDArray[np.float32]
     track_id: int
     is_sure: bool = True
+    held: str = ""
 
     @property
     def emotion(self) -> str:
-        """The most probable class."""
-        return EMOTIONS[int(self.probabilities.argmax())]
+        """The most probable class, or the one that is held."""
+        return self.held or EMOTIONS[int(self.probabilities.argmax())]
 
     @property
     def confidence(self) -> float:
         """The probability of `emotion`, 0 to 1."""
-        return float(self.probabilities.max())
+        return float(self.probabilities[EMOTIONS.index(self.emotion)])
 
     @property
     def label(self) -> str:

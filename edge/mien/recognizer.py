@@ -8,6 +8,7 @@ import numpy as np
 
 from mien.classifier import EmotionClassifier
 from mien.detector import FaceDetector, HaarDetector
+from mien.emotions import EMOTIONS
 from mien.faces import Face, Image
 from mien.preprocess import crop_face, to_gray
 from mien.search import FaceSearch
@@ -23,7 +24,8 @@ class EmotionRecognizer:
         num_threads: threads of the classifier.
         max_faces: at most so many faces a frame, the largest first.
         max_classified: so many of them are classified in one frame; in turns, if there are more.
-        smoothing_s: time constant of the smoothing of each face's probabilities; 0 switches it off.
+        smoothing_s: time constant of the smoothing of each face's probabilities; 0 switches it off, and so the
+            hold on an emotion that is about as probable as another.
         detect_interval_s: seconds in which the whole frame is searched once; in between, the search goes on around
             known faces. 0: the whole frame every time.
 
@@ -88,7 +90,10 @@ class EmotionRecognizer:
         crops = np.stack([crop_face(picture, track.box, margin) for track in chosen])
         for track, probabilities in zip(chosen, self.classifier.predict(crops), strict=True):
             track.smooth(probabilities, now_s, self._smoothing_s)
+            if not self._smoothing_s:
+                track.shown = -1  # nothing is held, either
+            track.judge(self.classifier.thresholds)
 
     def _face(self, track: Track) -> Face:
         assert track.probabilities is not None
-        return Face(track.box, track.probabilities, track.track_id, self.classifier.is_sure(track.probabilities))
+        return Face(track.box, track.probabilities, track.track_id, track.is_sure, EMOTIONS[track.shown])

@@ -18,6 +18,13 @@ MAX_GAP_S = 0.5
 """A face that was missed for longer gets a new id when it returns."""
 
 
+HOLD = 0.1
+"""Another emotion must be so much more probable than the shown one to take its place."""
+
+HOLD_SURE = 0.05
+"""A face that was sure stays so until its confidence is so far below the threshold."""
+
+
 @dataclass(slots=True)
 class Track:
     """One face over time."""
@@ -27,6 +34,8 @@ class Track:
     last_seen_s: float
     probabilities: npt.NDArray[np.float32] | None = None
     classified_s: float = -math.inf
+    shown: int = -1  # number of the emotion that is shown; -1: none yet
+    is_sure: bool = False
 
     def smooth(self, probabilities: npt.NDArray[np.float32], time_s: float, smoothing_s: float) -> None:
         """Move the track's opinion towards new (7,) probabilities: exponential smoothing.
@@ -39,6 +48,20 @@ class Track:
             share = 1 - math.exp(-max(0.0, time_s - self.classified_s) / smoothing_s)
             self.probabilities = self.probabilities + np.float32(share) * (probabilities - self.probabilities)
         self.classified_s = time_s
+
+    def judge(self, thresholds: npt.NDArray[np.float32]) -> None:
+        """Choose the emotion that is shown, and whether it is sure; a small difference changes neither.
+
+        Args:
+            thresholds: (7,) confidences below which each emotion is unsure.
+        """
+        assert self.probabilities is not None
+        best = int(self.probabilities.argmax())
+        is_clear = self.shown < 0 or self.probabilities[best] >= self.probabilities[self.shown] + HOLD
+        if best != self.shown and is_clear:
+            self.shown, self.is_sure = best, False
+        least = thresholds[self.shown] - (HOLD_SURE if self.is_sure else 0)
+        self.is_sure = bool(self.probabilities[self.shown] >= least)
 
 
 class Tracker:

@@ -73,10 +73,19 @@ class Mosquitto:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
+            self.resume()
             self.process.terminate()
             self.process.wait(10)
             self.process = None
+
+    def pause(self) -> None:
+        """Let it hang: connections stay, but nothing is read or answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,26 @@ def test_an_argument_out_of_range_is_refused(name: str, value: float) -> None:
 def test_importing_mien_needs_numpy_only() -> None:
     code = "import sys, mien; print([m for m in ('cv2', 'ai_edge_litert', 'tensorflow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def count_label_changes(still: Image, smoothing_s: float, seconds: int) -> int:
+    """Return how often the label of a still face changes under sensor noise and an unsteady hand, at 25 frames/s."""
+    rng = np.random.default_rng(0)
+    recognizer = EmotionRecognizer(smoothing_s=smoothing_s)
+    labels = []
+    for frame in range(25 * seconds):
+        x, y = rng.integers(0, 5, 2)
+        moved = np.roll(still, (int(y), int(x)), axis=(0, 1))
+        noisy = np.clip(moved + rng.normal(0, 12, still.shape), 0, 255).astype(np.uint8)
+        labels += [face.label for face in recognizer.recognize(noisy, frame / 25)[:1]]
+    assert len(labels) >= 0.95 * 25 * seconds
+    return sum(before != after for before, after in pairwise(labels))
+
+
+def test_the_label_of_a_still_face_hardly_flickers(media: Path) -> None:
+    with open_source(str(media / "clips" / "half_body.mkv")) as source:  # an expression between two
+        still = next(iter(source)).image
+    raw, smoothed = (count_label_changes(still, smoothing_s, 20) for smoothing_s in (0, 0.5))
+    print(f"label changes in 20 s: {raw} without smoothing, {smoothed} with it")
+    assert raw >= 20
+    assert smoothed <= raw / 10

@@ -67,3 +67,21 @@ def test_without_smoothing_the_newest_probabilities_stand() -> None:
     for row in np.eye(7, dtype=np.float32):
         track.smooth(row, 0.0, smoothing_s=0)
         np.testing.assert_array_equal(track.probabilities, row)
+
+
+def judged(track: Track, sad: float, happy: float, thresholds: float = 0.5) -> tuple[int, bool]:
+    track.probabilities = np.array([0, 0, 0, happy, sad, 0, 1 - happy - sad], np.float32)
+    track.judge(np.full(7, thresholds, np.float32))
+    return track.shown, track.is_sure
+
+
+def test_an_emotion_is_held_until_another_is_clearly_more_probable() -> None:
+    track = Track(1, Box(0, 0, 1, 1), 0.0)
+    shown = [judged(track, sad, 0.9 - sad)[0] for sad in (0.5, 0.44, 0.46, 0.42, 0.47, 0.39, 0.44, 0.49, 0.51)]
+    assert shown == [4, 4, 4, 4, 4, 3, 3, 3, 4]
+
+
+def test_a_face_at_its_threshold_does_not_flicker_between_sure_and_unsure() -> None:
+    track = Track(1, Box(0, 0, 1, 1), 0.0)
+    sure = [judged(track, sad, 0.1)[1] for sad in (0.49, 0.51, 0.49, 0.46, 0.44, 0.49, 0.51)]
+    assert sure == [False, True, True, True, False, False, True]
