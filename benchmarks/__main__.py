@@ -10,7 +10,6 @@ from pathlib import Path
 from benchmarks import accuracy, latency, pareto
 from benchmarks.machine import describe, machine_card
 from mien.card import find_model
-from mien.detector import CASCADES
 from mien.native_log import prepare_tensorflow
 
 
@@ -153,12 +152,11 @@ def _crop_margin(arguments: argparse.Namespace) -> int:
     from mien.fer2013 import load_fer2013
 
     data = load_fer2013(arguments.data)
-    for cascade in CASCADES:
-        figures = measure_crop_margin(data, cascade, arguments.images)
-        print(
-            f"{cascade}: finds {figures['found']:.0%}, box of {figures['side']:.1f} of 48 pixels "
-            f"centred at ({figures['centre_x']:.1f}, {figures['centre_y']:.1f}): margin {figures['margin']:.3f}"
-        )
+    figures = measure_crop_margin(data, arguments.images)
+    print(
+        f"finds {figures['found']:.0%}, box of {figures['side']:.1f} of 48 pixels "
+        f"centred at ({figures['centre_x']:.1f}, {figures['centre_y']:.1f}): margin {figures['margin']:.3f}"
+    )
     return 0
 
 

@@ -65,7 +65,7 @@ def test_crop_margin_measures_a_face_of_known_size(portrait: np.ndarray) -> None
     (box,) = HaarDetector().detect(gray)
     image = crop_face(gray, box, margin=0.1)[np.newaxis]
     data = Fer2013(image, np.zeros(1, np.uint8), np.zeros(1, np.uint8))
-    figures = measure_crop_margin(data, "alt2", 1)
+    figures = measure_crop_margin(data, 1)
     assert figures["margin"] == pytest.approx(0.1, abs=0.05)
     assert figures["centre_x"] == pytest.approx(24, abs=2)
 

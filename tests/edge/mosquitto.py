@@ -78,6 +78,12 @@ class Mosquitto:
             self.process.wait(10)
             self.process = None
 
+    def kill(self) -> None:
+        """End it as a power cut would; it forgets everything."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
     def pause(self) -> None:
         """Let it hang: connections stay, but nothing is read or answered."""
         assert self.process is not None

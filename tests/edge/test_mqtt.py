@@ -229,6 +229,24 @@ def test_while_the_broker_hangs_no_more_results_wait_and_their_order_stays(broke
         assert frames(subscriber) == [0, *range(501, 1501)]
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_broker_that_hangs_and_then_dies_is_found_again(broker: Mosquitto, qos: int) -> None:
+    with Subscriber(broker.port) as subscriber, MqttOutput(make_context(broker.port, qos=qos)) as output:
+        subscriber.wait_for(lambda: subscriber.payloads("/health"))
+        broker.pause()
+        frame = 0
+        while output.dropped == 0:  # with quality of service 0 until the system's own buffers are full
+            frame += 1
+            assert frame < 50_000
+            write(output, frame, *[ONE_BY_ONE[frame % 2]] * 8)
+        broker.kill()
+        broker.start()
+        with Subscriber(broker.port) as another:
+            another.wait_for(lambda: frame in frames(another), 20)
+            newest = list(dict.fromkeys(frames(another)))[-1000:]
+            assert newest == list(range(frame - 999, frame + 1))
+
+
 def test_a_broker_that_hangs_up_is_not_hammered(caplog: pytest.LogCaptureFixture) -> None:
     attempts_s = []
     with socket.create_server(("127.0.0.1", 0)) as server:
