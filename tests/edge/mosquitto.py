@@ -38,10 +38,9 @@ class Mosquitto:
     Args:
         folder: for its configuration and what it remembers.
         settings: lines of mosquitto.conf.
-        is_started: whether to start it at once.
     """
 
-    def __init__(self, folder: Path, *settings: str, is_started: bool = True) -> None:
+    def __init__(self, folder: Path, *settings: str) -> None:
         self._program = require_program("mosquitto", "mosquitto")
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
@@ -56,8 +55,7 @@ class Mosquitto:
         )
         self._config.write_text("\n".join(lines) + "\n")
         self.process: subprocess.Popen[bytes] | None = None
-        if is_started:
-            self.start()
+        self.start()
 
     def start(self) -> None:
         self.process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
@@ -78,8 +76,17 @@ class Mosquitto:
             self.process.wait(10)
             self.process = None
 
+    def save(self) -> None:
+        """Let it write down what it knows, which it otherwise does when it is stopped."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGUSR1)
+        deadline_s = time.monotonic() + 10
+        while not (self._config.parent / "mosquitto.db").exists():
+            assert time.monotonic() < deadline_s, "mosquitto does not save"
+            time.sleep(0.02)
+
     def kill(self) -> None:
-        """End it as a power cut would; it forgets everything."""
+        """End it as a power cut would; it forgets what it has not saved."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)

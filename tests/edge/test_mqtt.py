@@ -185,15 +185,15 @@ def test_nothing_is_lost_when_the_broker_restarts_in_mid_stream(broker: Mosquitt
         assert subscriber.payloads("/availability")[-1] == "online"
 
 
-def test_a_broker_that_starts_later_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_starts_later_is_found(broker: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    with Mosquitto(tmp_path, is_started=False) as broker, MqttOutput(make_context(broker.port)) as output:
-        write(output, 0, "happy")
-        wait_until(lambda: lines(caplog, logging.WARNING))
-        broker.start()
-        with Subscriber(broker.port) as subscriber:
+    with Subscriber(broker.port) as subscriber:
+        broker.stop()
+        with MqttOutput(make_context(broker.port)) as output:
+            write(output, 0, "happy")
+            wait_until(lambda: lines(caplog, logging.WARNING))
+            broker.start()
             subscriber.wait_for(lambda: frames(subscriber) == [0])
-        wait_until(lambda: lines(caplog, logging.INFO))
     name = f"MQTT broker 127.0.0.1:{broker.port}"
     problem = f"{name}: Connection refused; trying again, up to 1000 results wait"
     assert lines(caplog, logging.WARNING) == [problem]
@@ -201,16 +201,16 @@ def test_a_broker_that_starts_later_is_found(tmp_path: Path, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-def test_while_the_broker_is_away_the_newest_thousand_results_wait(tmp_path: Path, qos: int) -> None:
-    with Mosquitto(tmp_path, is_started=False) as broker:
+def test_while_the_broker_is_away_the_newest_thousand_results_wait(broker: Mosquitto, qos: int) -> None:
+    with Subscriber(broker.port) as subscriber:
+        broker.stop()
         with MqttOutput(make_context(broker.port, qos=qos)) as output:
             for frame in range(1500):
                 write(output, frame, ONE_BY_ONE[frame % 2])
             assert output.dropped == 500
             broker.start()
-            with Subscriber(broker.port) as subscriber:
-                subscriber.wait_for(lambda: 1499 in frames(subscriber), 20)
-                assert frames(subscriber) == list(range(500, 1500))
+            subscriber.wait_for(lambda: 1499 in frames(subscriber), 20)
+            assert frames(subscriber) == list(range(500, 1500))
         assert output.dropped == 500
 
 
@@ -233,18 +233,17 @@ def test_while_the_broker_hangs_no_more_results_wait_and_their_order_stays(broke
 def test_a_broker_that_hangs_and_then_dies_is_found_again(broker: Mosquitto, qos: int) -> None:
     with Subscriber(broker.port) as subscriber, MqttOutput(make_context(broker.port, qos=qos)) as output:
         subscriber.wait_for(lambda: subscriber.payloads("/health"))
+        broker.save()
         broker.pause()
         frame = 0
         while output.dropped == 0:  # with quality of service 0 until the system's own buffers are full
             frame += 1
-            assert frame < 50_000
-            write(output, frame, *[ONE_BY_ONE[frame % 2]] * 8)
+            assert frame < 20_000
+            output.write(IMAGE, FrameResult(0, frame, [make_face(ONE_BY_ONE[frame % 2])], "long" * 2000))
         broker.kill()
         broker.start()
-        with Subscriber(broker.port) as another:
-            another.wait_for(lambda: frame in frames(another), 20)
-            newest = list(dict.fromkeys(frames(another)))[-1000:]
-            assert newest == list(range(frame - 999, frame + 1))
+        subscriber.wait_for(lambda: frame in frames(subscriber), 20)
+        assert list(dict.fromkeys(frames(subscriber)))[-1000:] == list(range(frame - 999, frame + 1))
 
 
 def test_a_broker_that_hangs_up_is_not_hammered(caplog: pytest.LogCaptureFixture) -> None:
@@ -264,10 +263,10 @@ def test_a_broker_that_hangs_up_is_not_hammered(caplog: pytest.LogCaptureFixture
 
 def test_a_login_is_refused_clearly_and_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    users = set_password(tmp_path / "users", "secret")
-    settings = ("allow_anonymous false", f"password_file {users}")
+    users = write_users(tmp_path / "users", mien="secret", test="other")
     with ExitStack() as stack:
-        broker = stack.enter_context(Mosquitto(tmp_path, *settings))
+        broker = stack.enter_context(Mosquitto(tmp_path, "allow_anonymous false", f"password_file {users}"))
+        subscriber = stack.enter_context(Subscriber(broker.port, ("test", "other")))
         output = stack.enter_context(MqttOutput(make_context(broker.port, username="mien", password="guessed")))
         write(output, 0, "happy")
         wait_until(lambda: lines(caplog, logging.WARNING))
@@ -275,16 +274,15 @@ def test_a_login_is_refused_clearly_and_tried_again(tmp_path: Path, caplog: pyte
         assert "refuses user 'mien' (Not authorized): check username and password of [mqtt]" in line
         assert "guessed" not in line
         broker.stop()
-        set_password(users, "guessed")
+        write_users(users, mien="guessed", test="other")
         broker.start()
-        subscriber = stack.enter_context(Subscriber(broker.port, ("mien", "guessed")))
         subscriber.wait_for(lambda: frames(subscriber) == [0], 20)
         assert lines(caplog, logging.INFO) == [f"MQTT broker 127.0.0.1:{broker.port}: connected"]
 
 
 @pytest.mark.parametrize("from_file", [False, True])
 def test_a_password_comes_from_the_setting_or_else_the_files_first_line(tmp_path: Path, from_file: bool) -> None:
-    users = set_password(tmp_path / "users", "se cret")
+    users = write_users(tmp_path / "users", mien="se cret")
     secret = tmp_path / "secret"
     secret.write_text("se cret\nanother line\n" if from_file else "wrong\n")
     password = "" if from_file else "se cret"
@@ -296,9 +294,13 @@ def test_a_password_comes_from_the_setting_or_else_the_files_first_line(tmp_path
         subscriber.wait_for(lambda: subscriber.payloads("/availability") == ["online"])
 
 
-def set_password(users: Path, password: str) -> Path:
-    subprocess.run([require_program("mosquitto_passwd", "mosquitto"), "-b", "-c", users, "mien", password], check=True)
-    return users
+def write_users(file: Path, **passwords: str) -> Path:
+    """Write users and their passwords as mosquitto wants them."""
+    program = require_program("mosquitto_passwd", "mosquitto")
+    file.write_text("")
+    for user, password in passwords.items():
+        subprocess.run([program, "-b", file, user, password], check=True)
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -453,6 +455,14 @@ def test_closing_sends_what_waits(broker: Mosquitto) -> None:
         assert output.dropped == 0
 
 
+def test_a_run_of_a_single_frame_is_not_too_short(broker: Mosquitto) -> None:
+    with Subscriber(broker.port) as subscriber:
+        with MqttOutput(make_context(broker.port)) as output:
+            write(output, 0, "happy")
+        subscriber.wait_for(lambda: subscriber.payloads("/availability") == ["online", "offline"])
+        assert frames(subscriber) == [0]
+
+
 @pytest.mark.parametrize("kind", ["nobody", "silent", "unreachable"])
 def test_closing_without_a_broker_takes_no_second(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     with ExitStack() as stack:
@@ -491,13 +501,13 @@ def test_closing_with_a_broker_that_hangs_takes_no_second(broker: Mosquitto, qos
         subscriber.wait_for(lambda: subscriber.payloads("/availability")[-1] == "offline")
 
 
-def test_an_output_that_is_closed_leaves_no_thread_behind(tmp_path: Path) -> None:
-    before = set(threading.enumerate())
-    with Mosquitto(tmp_path, is_started=False) as broker:
-        MqttOutput(make_context(broker.port)).close()
-        broker.start()
-        with Subscriber(broker.port) as subscriber, MqttOutput(make_context(broker.port)):
+def test_an_output_that_is_closed_leaves_no_thread_behind(broker: Mosquitto) -> None:
+    with Subscriber(broker.port) as subscriber:
+        before = set(threading.enumerate())
+        with MqttOutput(make_context(broker.port)):
             subscriber.wait_for(lambda: subscriber.payloads("/health"))
+        assert set(threading.enumerate()) <= before
+        MqttOutput(make_context(free_port())).close()
         wait_until(lambda: set(threading.enumerate()) <= before)
 
 

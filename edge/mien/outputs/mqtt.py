@@ -38,7 +38,8 @@ BUFFER_SIZE = 1000
 
 HEALTH_INTERVAL_S = 30.0
 KEEPALIVE_S = 30
-"""A broker that has vanished without a word is noticed after so long and a half."""
+"""A broker that has vanished without a word is noticed after twice as long at most; that we have, it notices after
+one and a half times as long."""
 
 PAUSES_S = (1, 60)
 """Between two attempts to connect, doubling from the first to the second."""
@@ -124,6 +125,7 @@ class MqttOutput(Output):
                 self._send_news()
             with self._changed:
                 self._changed.wait_for(self._has_news, timeout=1.0)  # the state of the run may change without a frame
+        self._broker.wait_for_answer()  # after a very short run the connection may be just being made
         while self._waiting and self._broker.is_usable:
             self._send_news()
         self._broker.end_by(time.monotonic() + GOODBYE_S)
@@ -180,12 +182,14 @@ class _Broker:
         self._losses = 0
         self._acknowledged = 0  # id of the message that the broker had last
         self._told: set[str] = set()  # problems since the last connection
-        self._was_refused = False
+        self._is_asking = False
         self._end_s = math.inf
+        self._is_closed = False
         self._is_disconnected = threading.Event()
         self._client = _make_client(config, client_id, host)
         self._client.will_set(will_topic, "offline", qos=1, retain=True)
         self._client.reconnect_delay_set(*PAUSES_S)
+        self._client.on_socket_open = self._on_socket_open
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
@@ -203,10 +207,16 @@ class _Broker:
         return self.is_connected and time.monotonic() < self._end_s
 
     def end_by(self, end_s: float) -> None:
-        """Wait for nothing beyond this `time.monotonic()`, and for no new connection."""
+        """Wait for nothing beyond this `time.monotonic()`."""
         with self.changed:
             self._end_s = end_s
             self.changed.notify_all()
+
+    def wait_for_answer(self) -> None:
+        """Wait until it is connected, or has failed to be."""
+        with self.changed:
+            timeout_s = self._end_s - time.monotonic()
+            self.changed.wait_for(lambda: self.is_connected or bool(self._told), timeout_s)
 
     def send(self, topic: str, payload: str, qos: int = 1, is_retained: bool = True) -> bool:
         """Publish a message and wait until the broker has it, through lost connections if `qos` is 1 or 2.
@@ -228,24 +238,29 @@ class _Broker:
 
     def close(self) -> None:
         """Disconnect; the thread of a client that tries to connect just now ends by itself a little later."""
-        was_connected = self.is_connected
+        was_connected, self._is_closed = self.is_connected, True
         self._client.disconnect()
         if was_connected and self._is_disconnected.wait(GOODBYE_S / 2):
             self._client.loop_stop()
 
     def _warn(self, problem: str) -> None:
         """Tell each problem once until the connection stands."""
-        if problem not in self._told and self._end_s == math.inf:
+        if problem not in self._told and not self._is_closed:
             logger.warning("%s: %s; trying again, up to %d results wait", self, problem, BUFFER_SIZE)
-        self._told.add(problem)
+        with self.changed:
+            self._told.add(problem)
+            self.changed.notify_all()
 
     # What follows is called by paho, in its thread.
 
+    def _on_socket_open(self, *rest: Any) -> None:
+        self._is_asking = True
+
     def _on_connect(self, client: "Client", data: Any, flags: Any, reason: "ReasonCode", *rest: Any) -> None:
-        if self._end_s < math.inf:  # closed while the connection was being made
+        if self._is_closed:  # while the connection was being made
             client.disconnect()
             return
-        self._was_refused = reason.is_failure
+        self._is_asking = False
         if reason.is_failure:
             who = f"user {self._config.username!r}" if self._config.username else "clients without a user"
             self._warn(f"refuses {who} ({reason}): check username and password of [mqtt]")
@@ -260,7 +275,7 @@ class _Broker:
             self.changed.notify_all()
 
     def _on_connect_fail(self, client: "Client", data: Any) -> None:
-        if self._end_s < math.inf:
+        if self._is_closed:
             client.disconnect()
             return
         error = sys.exception()  # paho calls this where it handles the error, and gives it to nobody
@@ -269,9 +284,9 @@ class _Broker:
     def _on_disconnect(self, *reasons: Any) -> None:
         if self.is_connected:
             self._warn("connection lost")
-        elif not self._was_refused:
+        elif self._is_asking:
             self._warn("no answer" if self._config.tls else "no answer; if it wants TLS, set tls = true in [mqtt]")
-        self._was_refused = False
+        self._is_asking = False
         with self.changed:
             self.is_connected = False
             self._losses += 1
