@@ -246,6 +246,8 @@ def _build(checked: dict[str, tuple[Any, str]]) -> Config:
 
 def to_toml(settings: Settings) -> str:
     """Return the settings as TOML, each with where its value came from; secrets are not shown."""
+    from mien.sources.network import hide_secrets
+
     lines, section = [], ""
     for name, entry, _ in all_settings():
         value: Any = settings.config
@@ -255,6 +257,8 @@ def to_toml(settings: Settings) -> str:
         if prefix != section:
             lines += ["", f"[{prefix}]"]
             section = prefix
+        if name == "source":
+            value = hide_secrets(value)
         shown = '"***"' if entry.metadata["is_secret"] and value else _toml_value(value)
         lines.append(f"{last} = {shown}".ljust(40) + f"  # {settings.origins[name]}: {entry.metadata['text']}")
     return "\n".join(lines) + "\n"

@@ -41,7 +41,9 @@ def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    shown = to_toml(load_settings(environment={"MIEN_MQTT_PASSWORD": "open sesame", "MIEN_WEB_TOKEN": "xyzzy"}))
+    secrets = {"MIEN_MQTT_PASSWORD": "open sesame", "MIEN_WEB_TOKEN": "xyzzy", "MIEN_SOURCE": "rtsp://me:12345@door/1"}
+    shown = to_toml(load_settings(environment=secrets))
+    assert "12345" not in shown
     assert "sesame" not in shown
     assert "xyzzy" not in shown
     assert tomllib.loads(shown)["mqtt"]["password"] == "***"
