@@ -49,7 +49,8 @@ class Mosquitto:
             f"listener {self.port} 127.0.0.1",
             "persistence true",
             f"persistence_location {folder}/",
-            "max_queued_messages 0",
+            "max_queued_messages 0",  # no limit, for a subscriber that is away
+            "queue_qos0_messages true",
             "log_dest stderr",
             *(settings or ("allow_anonymous true",)),
         )
@@ -147,7 +148,8 @@ class Subscriber:
         """Wait until it is so, or fail."""
         with self._changed:
             is_here = self._changed.wait_for(lambda: bool(is_there()), timeout_s)
-        assert is_here, f"after {timeout_s} s there are only {self.messages}"
+        newest = [(message.topic, message.payload[:60]) for message in self.messages[-10:]]
+        assert is_here, f"after {timeout_s} s there are {len(self.messages)} messages, at last {newest}"
 
     def publish(self, topic: str, payload: str) -> None:
         self._client.publish(topic, payload, qos=1).wait_for_publish(5)

@@ -83,18 +83,23 @@ def test_few_boxes_where_there_is_no_face(media: Path) -> None:
     files = sorted((media / "no_faces").glob("*.jpg"))
     assert len(files) >= 70
     pictures = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files]
-    assert sum(len(HaarDetector().detect(picture)) for picture in pictures) <= 3
-    assert sum(len(HaarDetector.for_stills().detect(picture)) for picture in pictures) <= 10
+    live, stills = (
+        sum(len(detector.detect(picture)) for picture in pictures)
+        for detector in (HaarDetector(), HaarDetector.for_stills())
+    )
+    print(f"false boxes on {len(files)} pictures without a face: {live} live, {stills} stills")
+    assert live <= 3
+    assert stills <= 10
 
 
 def test_faces_with_spectacles_are_found_as_often_as_others(media: Path) -> None:
     detector = HaarDetector.for_stills()
-    found: dict[str, list[bool]] = {"plain": [], "spectacles": []}
+    found: dict[str, list[bool]] = {"plain": [], "spectacles": [], "hard": []}
     for name, faces in read_truth(media / "photos.csv").items():
         boxes = detector.detect(cv2.imread(str(media / "photos" / name), cv2.IMREAD_GRAYSCALE))
         for face, kind in faces:
-            if kind in found:
-                found[kind].append(any(face.has_inside(*box.centre) or box.overlap(face) >= 0.4 for box in boxes))
+            found[kind].append(any(face.has_inside(*box.centre) or box.overlap(face) >= 0.4 for box in boxes))
+    print("found", {kind: f"{sum(faces)} of {len(faces)}" for kind, faces in found.items()})
     assert np.mean(found["plain"]) >= 0.93
     assert np.mean(found["spectacles"]) >= 0.86
 
