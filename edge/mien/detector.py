@@ -26,6 +26,9 @@ REGION_FACE = 44
 REGION_SIZES = (0.75, 1.33)
 """Smallest and largest size of a known face that is searched, as a multiple of the last one."""
 
+TILTS_DEGREES = (-25, 25, -45, 45)
+"""How a known head may lean when it is not found upright; the cascades themselves bear about 15."""
+
 WINDOWS_A_STEP = 6000
 """So many places are searched in one step at most: the time of a step is about the same for all."""
 
@@ -135,14 +138,35 @@ class HaarDetector:
     def detect_near(self, gray: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
         """Return faces of about a box's size near it, the likeliest first."""
         region, left, top, scale = cut_region(gray, box, reach, REGION_FACE)
+        found = self._search_region(region, LIVE_VOTES, 2 if is_known else self._min_votes)
+        if not found and is_known:
+            found = self._search_region(region, {PROFILE: 1, MIRRORED: 1}, 2)
+        if not found and is_known:
+            found = self._search_tilted(region)
+        return [
+            Box(round(x / scale + left), round(y / scale + top), round(width / scale), round(height / scale))
+            for x, y, width, height in found
+        ]
+
+    def _search_region(self, region: Image, votes: dict[str, int], min_votes: int) -> list[Box]:
         smallest, largest = (round(REGION_FACE * size) for size in REGION_SIZES)
-        for votes in (LIVE_VOTES, {PROFILE: 1, MIRRORED: 1}) if is_known else (LIVE_VOTES,):
-            hits = {name: self._search(name, region, smallest, largest) for name in votes}
-            found = _agree(hits, votes, 2 if is_known else self._min_votes)
-            if found:
+        hits = {name: self._search(name, region, smallest, largest) for name in votes}
+        return [Box(*map(int, box)) for box, _ in _agree(hits, votes, min_votes)]
+
+    def _search_tilted(self, region: Image) -> list[Box]:
+        """Look for a head that leans to a side: turn the region instead, which the cascades cannot."""
+        import cv2
+
+        height, width = region.shape
+        for angle in TILTS_DEGREES:
+            turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+            turned = cv2.warpAffine(region, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+            if found := self._search_region(turned, LIVE_VOTES, self._min_votes):
+                back = cv2.invertAffineTransform(turn)
+                centres = [back @ (*box.centre, 1) for box in found]
                 return [
-                    Box(round(x / scale + left), round(y / scale + top), round(width / scale), round(height / scale))
-                    for (x, y, width, height), _ in found
+                    Box(round(x - box.width / 2), round(y - box.height / 2), box.width, box.height)
+                    for box, (x, y) in zip(found, centres, strict=True)
                 ]
         return []
 

@@ -38,6 +38,17 @@ def test_a_known_face_that_moved_is_found_near_its_place(portrait: Image, shift:
     assert box.overlap(FACE) > 0.6
 
 
+@pytest.mark.parametrize("angle", [-40, -25, 25, 40])
+def test_a_known_head_that_leans_to_a_side_is_found(portrait: Image, angle: float) -> None:
+    turn = cv2.getRotationMatrix2D(FACE.centre, angle, 1)
+    leaning = cv2.warpAffine(to_gray(portrait), turn, (480, 360), borderMode=cv2.BORDER_REPLICATE)
+    detector = HaarDetector()
+    assert detector.detect(leaning) == []
+    box, *_ = detector.detect_near(leaning, FACE, 0.3, is_known=True)
+    assert box.overlap(FACE) > 0.5
+    assert detector.detect_near(leaning, FACE, 0.3, is_known=False) == []
+
+
 @pytest.mark.parametrize("box", [Box(-500, -500, 90, 90), Box(470, 350, 400, 400), Box(5, 5, 0, 0)])
 def test_a_place_beside_the_frame_has_no_face(portrait: Image, box: Box) -> None:
     assert HaarDetector().detect_near(to_gray(portrait), box, 0.3, is_known=True) == []
