@@ -74,7 +74,8 @@ class EmotionRecognizer:
         now_s = time.monotonic() if timestamp_s is None else timestamp_s
         scale_x, scale_y = gray.shape[1] / frame.shape[1], gray.shape[0] / frame.shape[0]
         known = [
-            (track.box.scaled(scale_x, scale_y), now_s - track.last_seen_s) for track in self._tracker.known(now_s)
+            (track.expected(now_s).scaled(scale_x, scale_y), now_s - track.last_seen_s)
+            for track in self._tracker.known(now_s)
         ]
         boxes = [box.scaled(1 / scale_x, 1 / scale_y) for box in self._search.find(gray, known, now_s)]
         tracks = self._tracker.update(boxes[: self._max_faces], now_s)

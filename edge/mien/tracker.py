@@ -25,6 +25,10 @@ HOLD_SURE = 0.05
 """A face that was sure stays so until its confidence is so far below the threshold."""
 
 
+VELOCITY_S = 0.2
+"""Time constant of a face's velocity: boxes tremble, heads have weight."""
+
+
 @dataclass(slots=True)
 class Track:
     """One face over time."""
@@ -36,6 +40,23 @@ class Track:
     classified_s: float = -math.inf
     shown: int = -1  # number of the emotion that is shown; -1: none yet
     is_sure: bool = False
+    velocity: tuple[float, float] = (0.0, 0.0)  # of the box's centre, pixels/s
+
+    def move(self, box: Box, time_s: float) -> None:
+        """Take a new box, and learn from it how the face moves."""
+        passed_s = time_s - self.last_seen_s
+        if passed_s > 0:
+            share = 1 - math.exp(-passed_s / VELOCITY_S)
+            moved = (new - old for new, old in zip(box.centre, self.box.centre, strict=True))
+            x, y = (old + share * (way / passed_s - old) for old, way in zip(self.velocity, moved, strict=True))
+            self.velocity = (x, y)
+        self.box, self.last_seen_s = box, time_s
+
+    def expected(self, time_s: float) -> Box:
+        """Return where the face is by now if it moves on as it did, for `MAX_GAP_S` at most."""
+        passed_s = min(max(0.0, time_s - self.last_seen_s), MAX_GAP_S)
+        x, y = (round(speed * passed_s) for speed in self.velocity)
+        return self.box._replace(x=self.box.x + x, y=self.box.y + y)
 
     def smooth(self, probabilities: npt.NDArray[np.float32], time_s: float, smoothing_s: float) -> None:
         """Move the track's opinion towards new (7,) probabilities: exponential smoothing.
@@ -65,7 +86,7 @@ class Track:
 
 
 class Tracker:
-    """Gives boxes the ids of the tracks that they overlap most, and new ids to the others."""
+    """Gives boxes the ids of the tracks whose expected places they overlap most, and new ids to the others."""
 
     def __init__(self) -> None:
         self._tracks: list[Track] = []
@@ -83,21 +104,21 @@ class Tracker:
         """Return one track for each box, in the order of `boxes`."""
         self._tracks = self.known(time_s)
         self._previous_s = time_s
-        matched = self._match(boxes)
+        matched = self._match(boxes, time_s)
         result = []
         for index, box in enumerate(boxes):
             track = matched.get(index) or self._start_track(box, time_s)
-            track.box, track.last_seen_s = box, time_s
+            track.move(box, time_s)
             result.append(track)
         return result
 
-    def _match(self, boxes: list[Box]) -> dict[int, Track]:
+    def _match(self, boxes: list[Box], time_s: float) -> dict[int, Track]:
         """Pair boxes with tracks, the best overlap first, each at most once."""
         pairs = [
             (overlap, index, track)
             for track in self._tracks
             for index, box in enumerate(boxes)
-            if (overlap := track.box.overlap(box)) >= MIN_OVERLAP
+            if (overlap := track.expected(time_s).overlap(box)) >= MIN_OVERLAP
         ]
         matched: dict[int, Track] = {}
         taken: set[int] = set()

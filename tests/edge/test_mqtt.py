@@ -235,11 +235,16 @@ def test_a_broker_that_hangs_and_then_dies_is_found_again(broker: Mosquitto, qos
         subscriber.wait_for(lambda: subscriber.payloads("/health"))
         broker.save()
         broker.pause()
-        frame = 0
-        while output.dropped == 0:  # with quality of service 0 until the system's own buffers are full
-            frame += 1
+        frame, dropped = 0, -1
+        while output.dropped != dropped + 1:  # until nothing leaves, not even into the system's own buffers
+            for _ in range(250):
+                frame += 1
+                output.write(IMAGE, FrameResult(0, frame, [make_face(ONE_BY_ONE[frame % 2])], "long" * 2000))
             assert frame < 20_000
-            output.write(IMAGE, FrameResult(0, frame, [make_face(ONE_BY_ONE[frame % 2])], "long" * 2000))
+            dropped = output.dropped
+            time.sleep(0.2)
+            frame += 1
+            write(output, frame, ONE_BY_ONE[frame % 2])
         broker.kill()
         broker.start()
         subscriber.wait_for(lambda: frame in frames(subscriber), 20)

@@ -85,3 +85,16 @@ def test_a_face_at_its_threshold_does_not_flicker_between_sure_and_unsure() -> N
     track = Track(1, Box(0, 0, 1, 1), 0.0)
     sure = [judged(track, sad, 0.1)[1] for sad in (0.49, 0.51, 0.49, 0.46, 0.44, 0.49, 0.51)]
     assert sure == [False, True, True, True, False, False, True]
+
+
+@pytest.mark.parametrize("speed", [100, 200, 400])
+@pytest.mark.parametrize("nearer", [50, 60])
+def test_two_faces_that_pass_each_other_keep_their_ids(speed: int, nearer: int) -> None:
+    tracker, rng = Tracker(), np.random.default_rng(0)
+    for frame in range(60):
+        way = round(speed * frame / 30)
+        x, y = rng.integers(-2, 3, 2)  # boxes tremble
+        front, behind = Box(50 + way + x, 40 + y, nearer, nearer), Box(550 - way - x, 45 - y, 50, 50)
+        hidden = front.is_same_face(behind)
+        found = ids(tracker, [front] if hidden else [front, behind], frame / 30)
+        assert found == ([1] if hidden else [1, 2]), frame
