@@ -21,7 +21,7 @@ MAX_GAP_S = 0.5
 HOLD = 0.1
 """Another emotion must be so much more probable than the shown one to take its place."""
 
-HOLD_SURE = 0.05
+HOLD_SURE = 0.1
 """A face that was sure stays so until its confidence is so far below the threshold."""
 
 

@@ -235,7 +235,7 @@ def test_a_broker_that_hangs_and_then_dies_is_found_again(broker: Mosquitto, qos
         subscriber.wait_for(lambda: subscriber.payloads("/health"))
         broker.save()
         broker.pause()
-        frame, dropped = 0, -1
+        frame, dropped = 0, 0
         while output.dropped != dropped + 1:  # until nothing leaves, not even into the system's own buffers
             for _ in range(250):
                 frame += 1
