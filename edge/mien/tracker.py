@@ -118,7 +118,8 @@ class Tracker:
             (overlap, index, track)
             for track in self._tracks
             for index, box in enumerate(boxes)
-            if (overlap := track.expected(time_s).overlap(box)) >= MIN_OVERLAP
+            # A head that stops, or turns back, is where it was rather than where it was expected.
+            if (overlap := max(track.expected(time_s).overlap(box), track.box.overlap(box))) >= MIN_OVERLAP
         ]
         matched: dict[int, Track] = {}
         taken: set[int] = set()
