@@ -6,7 +6,7 @@ this runs one over the Training images, with room around them, and compares its 
 
 import numpy as np
 
-from mien.detector import HaarDetector
+from mien.detectors import HaarDetector
 from mien.fer2013 import SIZE, Fer2013
 
 SCALE = 3  # cascades search from 20 pixels on; thrice the size gives them finer steps

@@ -13,7 +13,7 @@ from typing import Any
 from mien import __version__, outputs, sources
 from mien.card import DEFAULT_MODEL, MODELS_DIR, model_names, read_card
 from mien.config import Settings, all_settings, load_settings, to_toml
-from mien.detector import HaarDetector
+from mien.detectors import HaarDetector
 from mien.health import Health
 from mien.native_log import quiet_native_log
 from mien.outputs.text import describe

@@ -59,6 +59,7 @@ class Face:
         track_id: the same number for the same face from frame to frame, from 1 on.
         is_sure: whether the confidence reaches the threshold that the model's card has for `emotion`.
         held: the emotion that is kept although another has become a little more probable; "": the most probable one.
+        instant: (7,) float32, what this frame alone shows; None if it was not this face's turn to be classified.
     """
 
     box: Box
@@ -66,6 +67,7 @@ class Face:
     track_id: int
     is_sure: bool = True
     held: str = ""
+    instant: npt.NDArray[np.float32] | None = None
 
     @property
     def emotion(self) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.detector import HaarDetector
+from mien.detectors import HaarDetector
 from mien.emotions import EMOTIONS
 from mien.faces import Box
 from mien.fer2013 import Fer2013, load_fer2013

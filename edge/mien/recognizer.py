@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.classifier import EmotionClassifier
-from mien.detector import FaceDetector, HaarDetector
+from mien.detectors import FaceDetector, HaarDetector
 from mien.emotions import EMOTIONS
 from mien.faces import Face, Image
 from mien.preprocess import crop_face, to_gray
@@ -80,7 +80,7 @@ class EmotionRecognizer:
         boxes = [box.scaled(1 / scale_x, 1 / scale_y) for box in self._search.find(gray, known, now_s)]
         tracks = self._tracker.update(boxes[: self._max_faces], now_s)
         self._classify(gray if luma is None else frame, tracks, now_s)
-        return [self._face(track) for track in tracks if track.probabilities is not None]
+        return [self._face(track, now_s) for track in tracks if track.probabilities is not None]
 
     def _classify(self, picture: Image, tracks: list[Track], now_s: float) -> None:
         """Classify those faces whose last time is longest ago."""
@@ -95,6 +95,7 @@ class EmotionRecognizer:
                 track.shown = -1  # nothing is held, either
             track.judge(self.classifier.thresholds)
 
-    def _face(self, track: Track) -> Face:
+    def _face(self, track: Track, now_s: float) -> Face:
         assert track.probabilities is not None
-        return Face(track.box, track.probabilities, track.track_id, track.is_sure, EMOTIONS[track.shown])
+        instant = track.instant if track.classified_s == now_s else None
+        return Face(track.box, track.probabilities, track.track_id, track.is_sure, EMOTIONS[track.shown], instant)

@@ -2,7 +2,7 @@
 
 import math
 
-from mien.detector import FaceDetector, StepwiseDetector
+from mien.detectors import FaceDetector, StepwiseDetector
 from mien.faces import Box, Image
 
 REACH = 0.3

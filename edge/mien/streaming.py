@@ -17,7 +17,7 @@ from typing import Any
 
 from mien.channel import Channel
 from mien.config import Config, load_settings
-from mien.detector import HaarDetector
+from mien.detectors import HaarDetector
 from mien.faces import FrameResult, Image
 from mien.health import Health, OutputHealth
 from mien.outputs.base import Output

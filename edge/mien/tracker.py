@@ -36,7 +36,8 @@ class Track:
     track_id: int
     box: Box
     last_seen_s: float
-    probabilities: npt.NDArray[np.float32] | None = None
+    probabilities: npt.NDArray[np.float32] | None = None  # smoothed
+    instant: npt.NDArray[np.float32] | None = None  # the last answer of the classifier
     classified_s: float = -math.inf
     shown: int = -1  # number of the emotion that is shown; -1: none yet
     is_sure: bool = False
@@ -68,7 +69,7 @@ class Track:
         else:
             share = 1 - math.exp(-max(0.0, time_s - self.classified_s) / smoothing_s)
             self.probabilities = self.probabilities + np.float32(share) * (probabilities - self.probabilities)
-        self.classified_s = time_s
+        self.instant, self.classified_s = probabilities, time_s
 
     def judge(self, thresholds: npt.NDArray[np.float32]) -> None:
         """Choose the emotion that is shown, and whether it is sure; a small difference changes neither.

@@ -57,7 +57,7 @@ def test_latency_prints_the_machine_and_the_figures(tmp_path: Path, capsys: pyte
 
 def test_crop_margin_measures_a_face_of_known_size(portrait: np.ndarray) -> None:
     from benchmarks.crop_margin import measure_crop_margin
-    from mien.detector import HaarDetector
+    from mien.detectors import HaarDetector
     from mien.fer2013 import Fer2013
     from mien.preprocess import crop_face, to_gray
 

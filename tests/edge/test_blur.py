@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mien import Box, Face
-from mien.detector import HaarDetector
+from mien.detectors import HaarDetector
 from mien.faces import Image
 from mien.outputs.blur import MARGIN, blur_faces
 from mien.preprocess import to_gray

@@ -11,7 +11,7 @@ import pytest
 
 from mien import EMOTIONS, EmotionClassifier
 from mien.card import MODELS_DIR, ModelCard, find_model, model_names, read_card
-from mien.detector import HaarDetector
+from mien.detectors import HaarDetector
 from mien.faces import Image
 from mien.fer2013 import Fer2013
 from mien.interpreter import TFLiteModel, load_runtime

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.detector import HaarDetector
+from mien.detectors import HaarDetector
 from mien.emotions import EMOTIONS
 from mien.faces import Box, Image
 from mien.fer2013 import Fer2013

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.detector import HaarDetector, StepwiseDetector
+from mien.detectors import HaarDetector, StepwiseDetector
 from mien.faces import Box, Image
 from mien.preprocess import to_gray
 
