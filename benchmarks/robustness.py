@@ -36,7 +36,7 @@ def measure_robustness(models: list[Path], images: Fer2013) -> list[dict[str, An
     results = []
     for (name, runtime, _), accuracy, found in zip(predictors, clean, accuracies, strict=True):
         worst = min(found, key=lambda corruption: found[corruption][MIDDLE - 1])
-        drop = round(accuracy - found[worst][MIDDLE - 1], 4)
+        drop = round(accuracy - found[worst][MIDDLE - 1], 5)
         results.append({"model": name, "runtime": runtime, "images": len(images), "clean": accuracy,
                         "corruptions": found, "worst": {"corruption": worst, "drop": drop}})  # fmt: skip
     return results
@@ -62,4 +62,4 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def _accuracy(probabilities: np.ndarray, images: Fer2013) -> float:
-    return round(float((probabilities.argmax(axis=1) == images.labels).mean()), 4)
+    return round(float((probabilities.argmax(axis=1) == images.labels).mean()), 5)

@@ -19,6 +19,8 @@ from mien.native_log import prepare_tensorflow
 from mien.sources import DEMO_CLIP
 
 prepare_tensorflow()  # as the commands do, so that both compute alike
+# What somebody fetched or calibrated on this machine changes no test: neither here nor in commands that tests start.
+os.environ["XDG_DATA_HOME"] = "/nonexistent"
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MIEN_TEST_DATA", REPOSITORY.parent / "shared"))

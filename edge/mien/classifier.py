@@ -80,11 +80,6 @@ class EmotionClassifier:
         probabilities = self._model.predict(faces[..., np.newaxis])
         return at_temperature(probabilities, self.card.temperature, self.card.output.dtype)
 
-    def is_sure(self, probabilities: npt.NDArray[np.float32]) -> bool:
-        """Return whether the most probable class of (7,) probabilities reaches its threshold in the card."""
-        best = probabilities.argmax()
-        return bool(probabilities[best] >= self.thresholds[best])
-
 
 def at_temperature(probabilities: npt.NDArray[np.float32], temperature: float, dtype: str) -> npt.NDArray[np.float32]:
     """Return what a softmax gives when its logits are divided by a temperature.

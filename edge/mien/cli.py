@@ -7,19 +7,28 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from mien import __version__, outputs, sources
 from mien.card import DEFAULT_MODEL, MODELS_DIR, model_names, read_card
 from mien.config import Settings, all_settings, load_settings, to_toml
-from mien.detectors import HaarDetector
+from mien.detectors import open_detector
+from mien.files import data_dir
 from mien.health import Health
 from mien.native_log import quiet_native_log
 from mien.outputs.text import describe
+from mien.progress import ProgressBar
+from mien.published import PUBLISHED, find_published, is_whole
 
 FLAGS_OF_SECTIONS = ("web.host", "web.port", "web.no_auth")
 """Of the sections, only these have flags; docs/run.md tells the others."""
+
+EVERYDAY = ("source", "output", "detector", "model", "max_faces", "smoothing_s", "size", "rotate", "mirror", "realtime",
+            "blur_faces")  # fmt: skip
+"""Settings that help tells; the others, `mien config show`."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,39 +37,71 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mien {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="watch a camera, a video or images and say what the faces show")
+    run = commands.add_parser(
+        "run",
+        help="watch a camera, a video or images and say what the faces show",
+        usage="%(prog)s [--source SOURCE] [--output OUTPUT ...] [SETTING ...]",
+        epilog="All other settings are flags, too, such as --threads 4: `mien config show` tells them.",
+    )
     _add_settings(run)
     run.set_defaults(function=_run)
 
     image = commands.add_parser("image", help="say what the faces of photographs show")
     image.add_argument("file", nargs="+", help="image files")
     image.add_argument("--json", action="store_true", help='a line for each file: {"file": ..., "faces": [...]}')
-    image.add_argument("--model", default=DEFAULT_MODEL, help=f"a name of `mien models` or a file ({DEFAULT_MODEL})")
+    _add_settings(image, ("detector", "model"), only_these=True)
     image.set_defaults(function=_image)
 
-    config = commands.add_parser("config", help="show the settings, and where each comes from")
-    config.add_argument("action", choices=["show"], help="print them as TOML")
+    video = commands.add_parser("video", help="say what the people in videos show overall, with a plot over time")
+    video.add_argument("file", nargs="+", help="video files, or demo")
+    video.add_argument("--out", default=".", metavar="DIR", help="folder for NAME.csv and NAME.png (the current one)")
+    video.add_argument("--annotate", action="store_true", help="write NAME-annotated.mp4, too")
+    _add_settings(video, ("detector", "model", "blur_faces"), only_these=True)
+    video.set_defaults(function=_video)
+
+    calibrate = commands.add_parser("calibrate", help="learn what a neutral face looks like to this camera")
+    _add_settings(calibrate, ("source", "detector", "model", "rotate", "mirror"), only_these=True)
+    calibrate.add_argument("--forget", action="store_true", help="forget what was learnt for this camera")
+    calibrate.set_defaults(function=_calibrate)
+
+    config = commands.add_parser(
+        "config",
+        help="show the settings, and where each comes from",
+        usage="%(prog)s show [SETTING ...]",
+    )
+    config.add_argument("action", choices=["show"], help="print them as TOML, with any flag of `mien run` applied")
     _add_settings(config)
     config.set_defaults(function=_config)
 
-    models = commands.add_parser("models", help="list the models that came with mien")
+    models = commands.add_parser("models", help="list the models, or fetch one that others publish")
     models.set_defaults(function=_models)
+    actions = models.add_subparsers(metavar="[fetch NAME]")
+    fetch_model = actions.add_parser("fetch", help="download a model that others publish")
+    fetch_model.add_argument("name", metavar="NAME", help=f"which one: {', '.join(PUBLISHED)}")
+    fetch_model.set_defaults(function=_fetch)
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting; values stay texts, which `load_settings` checks."""
+def _add_settings(parser: argparse.ArgumentParser, shown: Sequence[str] = EVERYDAY, only_these: bool = False) -> None:
+    """Add a flag for each setting; values stay texts, which `load_settings` checks.
+
+    Args:
+        parser: of a command.
+        shown: the settings that its help tells.
+        only_these: whether the others are left out, rather than only not told.
+    """
     parser.add_argument("--config", metavar="FILE", dest="config_file", help="TOML file with settings")
     for name, entry, kind in all_settings():
-        if "." in name and name not in FLAGS_OF_SECTIONS:
+        if ("." in name and name not in FLAGS_OF_SECTIONS) or (only_these and name not in shown):
             continue
         flag = f"--{name.replace('.', '-').replace('_', '-')}"
         default = "" if entry.default in ("", False) else f" ({_shown(entry.default)})"
-        options: dict[str, Any] = {"dest": f"setting:{name}", "help": entry.metadata["text"] + default}
+        help_ = entry.metadata["text"] + default if name in shown else argparse.SUPPRESS
+        options: dict[str, Any] = {"dest": f"setting:{name}", "help": help_}
         if kind is bool:
             parser.add_argument(flag, action="store_const", const=True, **options)
         else:
-            metavar = name.rpartition(".")[2].upper()
+            metavar = "N" if kind in (int, float) else name.rpartition(".")[2].upper()
             action = "append" if kind == tuple[str, ...] else "store"
             parser.add_argument(flag, action=action, metavar=metavar, **options)
 
@@ -80,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     # FFmpeg and OpenCV complain of a bad file in their own words, beside our one line.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    _set_up_logging()
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.function(arguments))
@@ -100,7 +141,26 @@ def main(argv: list[str] | None = None) -> int:
         return 2 if isinstance(error, ValueError) else 1
 
 
+def _set_up_logging() -> None:
+    """Show warnings of all libraries, and also the good news of mien: what was lost is back."""
+    if logging.getLogger().handlers:  # a program that calls `main` has its own
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LineFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("mien").setLevel(logging.INFO)
+
+
+class _LineFormatter(logging.Formatter):
+    """Formats a warning like our errors; news has no prefix."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return f"{record.levelname.lower()}: {line}" if record.levelno > logging.INFO else line
+
+
 def _run(arguments: argparse.Namespace) -> int:
+    from mien.neutral import load_calibration
     from mien.streaming import make_recognizer, run_stream
 
     config = _load(arguments).config
@@ -110,6 +170,7 @@ def _run(arguments: argparse.Namespace) -> int:
     health = Health()
     with ExitStack() as stack:
         source = stack.enter_context(sources.open_source(config.source, config, health))
+        recognizer.calibration = load_calibration(source.name, recognizer.classifier.card)
         context = outputs.OutputContext(config, source.frame_rate, health)
         opened = {text: stack.enter_context(outputs.open_output(text, context)) for text in config.output}
         stack.pop_all()  # from here on, the stream closes them, each in its own thread
@@ -123,8 +184,10 @@ def _image(arguments: argparse.Namespace) -> int:
 
     from mien.recognizer import EmotionRecognizer
 
+    config = _load(arguments).config
     with quiet_native_log():
-        recognizer = EmotionRecognizer(arguments.model, HaarDetector.for_stills(), max_faces=100, max_classified=100)
+        detector = open_detector(config.detector, for_stills=True)
+        recognizer = EmotionRecognizer(config.model, detector, max_faces=100, max_classified=100)
     is_each_read = True
     for file in arguments.file:
         image = cv2.imread(file, cv2.IMREAD_COLOR)
@@ -141,8 +204,69 @@ def _image(arguments: argparse.Namespace) -> int:
     return 0 if is_each_read else 1
 
 
+def _video(arguments: argparse.Namespace) -> int:
+    """Print a summary of each file; 1 if one of them cannot be worked on."""
+    from mien.streaming import make_recognizer, stop_on_signals
+    from mien.video import check_usage, describe_clip, length_s, result_files, write_results
+
+    config = _load(arguments).config
+    # There is time for every face of every frame.
+    config = replace(config, max_classified=config.max_faces, realtime=False)
+    folder, is_each_read = Path(arguments.out), True
+    files = check_usage(arguments.file, folder, arguments.annotate)
+    with quiet_native_log():
+        recognizer = make_recognizer(config)
+    with stop_on_signals(Event()) as stop:
+        for file in files:
+            try:
+                with ProgressBar(file.name, length_s(file), unit="s of it") as bar:
+
+                    def on_frame(time_s: float, bar: ProgressBar = bar) -> None:
+                        bar.update(time_s)
+                        if stop.is_made:
+                            raise KeyboardInterrupt
+
+                    summary = write_results(file, folder, arguments.annotate, recognizer, config, on_frame)
+                    bar.update(summary.length_s)
+            except (OSError, ValueError) as error:
+                is_each_read = False
+                print(f"error: {error}", file=sys.stderr)
+                continue
+            written = [str(path) for path in result_files(file, folder, arguments.annotate) if path.exists()]
+            print(f"{describe_clip(file.name, summary)}\n  wrote {', '.join(written)}", flush=True)
+    return 0 if is_each_read else 1
+
+
 def _config(arguments: argparse.Namespace) -> int:
     print(to_toml(_load(arguments)), end="")
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from mien.clip import top_emotions
+    from mien.neutral import SECONDS, measure, save_calibration, watch_neutral_face
+    from mien.streaming import Recognition, make_recognizer
+
+    config = _load(arguments).config
+    with quiet_native_log():
+        recognizer = make_recognizer(config)
+    with sources.open_source(config.source, config) as source:
+        if arguments.forget:
+            save_calibration(source.name, None)
+            print(f"forgot the neutral face of {source.name}")
+            return 0
+        print(f"Look at the camera for {SECONDS:g} seconds, with a face that shows nothing.", flush=True)
+        recognition = Recognition(source, recognizer, Health())
+        try:
+            with ProgressBar("neutral face", SECONDS) as bar:
+                answers = watch_neutral_face(recognition, bar.update)
+        finally:
+            recognition.stop()
+    calibration = measure(answers, recognizer.classifier.card)
+    save_calibration(source.name, calibration)
+    for text, probabilities in (("seen", answers), ("corrected", calibration.apply(answers))):
+        print(f"{text + ':':10} {top_emotions(probabilities.mean(axis=0))}")
+    print(f"kept for {source.name}; `mien run` takes it from now on, `mien calibrate --forget` ends that")
     return 0
 
 
@@ -163,4 +287,28 @@ def _models(_: argparse.Namespace) -> int:
         card = read_card(MODELS_DIR / f"{name}.json")
         mark = " (default)" if name == DEFAULT_MODEL else ""
         print(f"{name}{mark}: {card.description}; {card.size_bytes / 1e6:.2f} MB")
+    for name, published in PUBLISHED.items():
+        facts = f"{published.size_bytes / 1e6:.2f} MB, {published.licence}"
+        path = find_published(name)
+        if path is not None and is_whole(path, published):
+            print(f"{name}: {published.description}; {facts}, in {path}")
+        else:
+            state = "not here" if path is None else f"{path} is damaged"
+            print(f"{name}: {published.description}; {state}, `mien models fetch {name}` brings it ({facts})")
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from mien.download import fetch
+
+    published = PUBLISHED.get(arguments.name)
+    if published is None:
+        raise ValueError(f"unknown model {arguments.name!r}: allowed to fetch is {' or '.join(PUBLISHED)}")
+    path = find_published(published.name)
+    if path is not None and is_whole(path, published):
+        print(f"{published.name} is here already: {path}")
+        return 0
+    path = fetch(published, data_dir() / "models")
+    facts = f"{published.size_bytes / 1e6:.2f} MB, {published.licence}, from {published.source}"
+    print(f"{path} ({facts}): `mien run` finds faces with it from now on (--detector auto is the default)")
     return 0

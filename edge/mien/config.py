@@ -18,6 +18,7 @@ from mien.card import DEFAULT_MODEL
 
 ENVIRONMENT_PREFIX = "MIEN_"
 CONFIG_VARIABLE = "MIEN_CONFIG"
+DETECTORS = ("auto", "haar", "yunet")
 
 
 def setting(
@@ -69,15 +70,20 @@ class Config:
     """What `mien run` can be told."""
 
     source: str = setting("auto", "auto, picamera, camera, /dev/video0, demo, a URL, a file or a folder")
-    output: tuple[str, ...] = setting(("text",), "where results go; may be given several times")
-    model: str = setting(DEFAULT_MODEL, "a name of `mien models` or a .tflite file")
+    output: tuple[str, ...] = setting(
+        ("text",), "text, jsonl, window, web, mqtt or a file (.jsonl, .csv, .mp4, .png); may be repeated"
+    )
+    detector: str = setting("auto", "haar, yunet or auto: yunet if `mien models` has it", choices=DETECTORS)
+    model: str = setting(DEFAULT_MODEL, "name in `mien models`, or a .tflite file")
     threads: int = setting(2, "threads of detector and classifier", least=1, most=64)
     max_faces: int = setting(8, "faces followed at once, largest first", least=1, most=100)
     max_classified: int = setting(4, "faces classified in one frame, in turns if there are more", least=1, most=100)
     min_face: float = setting(0.08, "smallest face, as a share of the frame's shorter side", least=0.02, most=1)
     detect_side: int = setting(320, "longer side of the picture that is searched, in pixels", least=80, most=2000)
     detect_interval_s: float = setting(0.5, "seconds in which the whole frame is searched once", least=0, most=60)
-    smoothing_s: float = setting(0.5, "time constant of each face's probabilities, 0 for none", least=0, most=60)
+    smoothing_s: float = setting(
+        0.5, "time constant of each face's probabilities; 0: none, inf: mean over all frames", least=0, most=math.inf
+    )
     size: str = setting("640x480", "width x height that a camera is asked for")
     frame_rate: float = setting(30.0, "frames/s that a camera is asked for", least=0.1, most=240)
     rotate: int = setting(0, "turn the picture clockwise, in degrees", choices=(0, 90, 180, 270))
@@ -224,7 +230,7 @@ def _check(name: str, value: Any, origin: str) -> Any:
         if not isinstance(value, list | tuple) or not value or not all(isinstance(part, str) for part in value):
             raise ValueError(f"{given}: allowed is a list of texts")
         return tuple(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+    if type(value) is not kind or (kind is float and math.isnan(value)):
         kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
         raise ValueError(f"{given}: allowed is {kinds[kind]}")
     if allowed and value not in allowed:
@@ -271,4 +277,4 @@ def _toml_value(value: Any) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
-    return f"{value:g}" if isinstance(value, float) and value != int(value) else str(value)
+    return str(value)

@@ -113,6 +113,7 @@ class FrameResult:
         faces: the faces found in it, largest first.
         name: of the file, where each frame is a file of its own.
         latency_s: from when the frame was taken (by the sensor, where the camera says it) to this result.
+        taken_s: when a camera took the frame, on a clock that nobody sets (`time.monotonic()`); None for files.
         image: the frame, (H, W, 3) BGR, where a program asked for it with `mien.stream`; it is never in the JSON.
     """
 
@@ -121,7 +122,13 @@ class FrameResult:
     faces: list[Face]
     name: str = ""
     latency_s: float = 0.0
+    taken_s: float | None = None
     image: Image | None = None
+
+    @property
+    def steady_s(self) -> float:
+        """The time for whoever measures spans: unlike Unix time, it neither jumps nor runs back."""
+        return self.time_s if self.taken_s is None else self.taken_s
 
     def to_dict(self) -> dict[str, Any]:
         """Return the frame as the JSON lines show it; "file" is there for images only."""

@@ -1,9 +1,22 @@
-"""Files that appear under their names only when they are whole."""
+"""Where mien keeps its own files, and files that appear under their names only when they are whole."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def data_dir() -> Path:
+    """Return the folder of what mien was given on this machine.
+
+    $XDG_DATA_HOME/mien, else ~/.local/share/mien; /var/lib/mien for a user without a home, as services may have.
+    """
+    if chosen := os.environ.get("XDG_DATA_HOME"):
+        return Path(chosen) / "mien"
+    try:
+        return Path.home() / ".local" / "share" / "mien"
+    except RuntimeError:
+        return Path("/var/lib/mien")
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

@@ -12,7 +12,13 @@ WINDOW_S = 2.0
 
 @dataclass(slots=True)
 class OutputHealth:
-    """What became of the results that one output was given."""
+    """What became of the results that one output was given.
+
+    Attributes:
+        written: results that it took.
+        dropped: results that it missed because it was slow, or lost later, as while a broker was away.
+        error: why it ended; "" while it works.
+    """
 
     written: int = 0
     dropped: int = 0

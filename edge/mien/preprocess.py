@@ -11,22 +11,27 @@ from mien.faces import Box, Image
 FACE_SIZE = 48
 
 
+def check_frame(frame: Image) -> None:
+    """Raise ValueError unless a frame is (H, W) or (H, W, 3) uint8, and not empty."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.size == 0:
+        got = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise ValueError(f"a frame is a non-empty uint8 array, (H, W) gray or (H, W, 3) BGR; got {got}")
+    if frame.ndim != 2 and not (frame.ndim == 3 and frame.shape[2] == 3):
+        raise ValueError(f"a frame is (H, W) gray or (H, W, 3) BGR; got shape {frame.shape}")
+
+
 def to_gray(frame: Image) -> Image:
     """Return (H, W) gray of a frame; gray frames pass through without a copy.
 
     Raises:
-        ValueError: the frame is neither (H, W) nor (H, W, 3) uint8.
+        ValueError: as `check_frame`.
     """
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.size == 0:
-        got = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise ValueError(f"a frame is a non-empty uint8 array, (H, W) gray or (H, W, 3) BGR; got {got}")
+    check_frame(frame)
     if frame.ndim == 2:
         return frame
-    if frame.ndim == 3 and frame.shape[2] == 3:
-        import cv2
+    import cv2
 
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-    raise ValueError(f"a frame is (H, W) gray or (H, W, 3) BGR; got shape {frame.shape}")
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
 
 
 def crop_face(frame: Image, box: Box, margin: float) -> Image:

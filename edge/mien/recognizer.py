@@ -1,6 +1,5 @@
 """One frame in, faces out: the part of mien that other programs import."""
 
-import math
 import time
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from mien.classifier import EmotionClassifier
 from mien.detectors import FaceDetector, HaarDetector
 from mien.emotions import EMOTIONS
 from mien.faces import Face, Image
-from mien.preprocess import crop_face, to_gray
+from mien.neutral import Calibration
+from mien.preprocess import check_frame, crop_face, to_gray
 from mien.search import FaceSearch
 from mien.tracker import Track, Tracker
 
@@ -25,13 +25,19 @@ class EmotionRecognizer:
         max_faces: at most so many faces a frame, the largest first.
         max_classified: so many of them are classified in one frame; in turns, if there are more.
         smoothing_s: time constant of the smoothing of each face's probabilities; 0 switches it off, and so the
-            hold on an emotion that is about as probable as another.
+            hold on an emotion that is about as probable as another; `math.inf` gives the mean over all frames.
         detect_interval_s: seconds in which the whole frame is searched once; in between, the search goes on around
             known faces. 0: the whole frame every time.
+
+    Attributes:
+        classifier: what names the emotions.
+        calibration: of the camera's neutral face, if `mien calibrate` has measured it; it may be set at any time.
 
     Raises:
         FileNotFoundError, ValueError, ImportError: as `EmotionClassifier` and `HaarDetector`.
     """
+
+    calibration: Calibration | None = None
 
     def __init__(
         self,
@@ -43,7 +49,7 @@ class EmotionRecognizer:
         smoothing_s: float = 0.5,
         detect_interval_s: float = 0.5,
     ) -> None:
-        if max_faces < 1 or max_classified < 1 or not 0 <= smoothing_s < math.inf or not detect_interval_s >= 0:
+        if max_faces < 1 or max_classified < 1 or not smoothing_s >= 0 or not detect_interval_s >= 0:
             raise ValueError(
                 f"max_faces {max_faces} and max_classified {max_classified} must be 1 or more, smoothing_s "
                 f"{smoothing_s} and detect_interval_s {detect_interval_s} must be 0 or more"
@@ -70,16 +76,17 @@ class EmotionRecognizer:
         Raises:
             ValueError: the frame has another shape or type.
         """
-        gray = to_gray(frame if luma is None else luma)
+        check_frame(frame)
+        picture = frame if self._detector.sees_color else to_gray(frame if luma is None else luma)
         now_s = time.monotonic() if timestamp_s is None else timestamp_s
-        scale_x, scale_y = gray.shape[1] / frame.shape[1], gray.shape[0] / frame.shape[0]
+        scale_x, scale_y = picture.shape[1] / frame.shape[1], picture.shape[0] / frame.shape[0]
         known = [
             (track.expected(now_s).scaled(scale_x, scale_y), now_s - track.last_seen_s)
             for track in self._tracker.known(now_s)
         ]
-        boxes = [box.scaled(1 / scale_x, 1 / scale_y) for box in self._search.find(gray, known, now_s)]
+        boxes = [box.scaled(1 / scale_x, 1 / scale_y) for box in self._search.find(picture, known, now_s)]
         tracks = self._tracker.update(boxes[: self._max_faces], now_s)
-        self._classify(gray if luma is None else frame, tracks, now_s)
+        self._classify(picture if picture.shape[:2] == frame.shape[:2] else frame, tracks, now_s)
         return [self._face(track, now_s) for track in tracks if track.probabilities is not None]
 
     def _classify(self, picture: Image, tracks: list[Track], now_s: float) -> None:
@@ -89,7 +96,10 @@ class EmotionRecognizer:
             return
         margin = self.classifier.card.crop_margin
         crops = np.stack([crop_face(picture, track.box, margin) for track in chosen])
-        for track, probabilities in zip(chosen, self.classifier.predict(crops), strict=True):
+        predicted = self.classifier.predict(crops)
+        if self.calibration is not None:
+            predicted = self.calibration.apply(predicted)
+        for track, probabilities in zip(chosen, predicted, strict=True):
             track.smooth(probabilities, now_s, self._smoothing_s)
             if not self._smoothing_s:
                 track.shown = -1  # nothing is held, either

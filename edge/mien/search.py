@@ -27,46 +27,46 @@ class FaceSearch:
         self._step, self._due = 0, 0.0  # where the search goes on, and how many steps it should have made by now
         self._whole_s, self._previous_s = -math.inf, math.inf
 
-    def find(self, gray: Image, known: list[tuple[Box, float]], time_s: float) -> list[Box]:
-        """Return the boxes of the faces in (H, W) uint8, largest first.
+    def find(self, picture: Image, known: list[tuple[Box, float]], time_s: float) -> list[Box]:
+        """Return the boxes of the faces in a frame, largest first.
 
         Args:
-            gray: the frame.
-            known: where faces were, in pixels of `gray`, and how many seconds ago.
+            picture: (H, W), or (H, W, 3) for a detector that sees colours, uint8.
+            known: where faces were, in pixels of `picture`, and how many seconds ago.
             time_s: when the frame was taken.
         """
         detector = self._detector
         if not isinstance(detector, StepwiseDetector) or not self._interval_s:
-            return detector.detect(gray)
+            return detector.detect(picture)
         is_first_or_clock_was_set_back, passed_s = time_s < self._previous_s, time_s - self._previous_s
         self._previous_s = time_s
         if is_first_or_clock_was_set_back:
-            return self._find_everywhere(gray, time_s)
+            return self._find_everywhere(picture, time_s)
         found: list[Box] = []
         for box, ago_s in known:
-            near = detector.detect_near(gray, box, min(1.0, REACH + REACH_PER_S * ago_s), is_known=True)
+            near = detector.detect_near(picture, box, min(1.0, REACH + REACH_PER_S * ago_s), is_known=True)
             found += near[:1]
         if len(found) < len(known) and time_s - self._whole_s >= self._interval_s:
-            return _without_doubles(found + self._find_everywhere(gray, time_s))
+            return _without_doubles(found + self._find_everywhere(picture, time_s))
         # While nobody is there, there is time to look more often.
         interval_s = self._interval_s if known else self._interval_s / 2
-        for candidate in self._candidates(gray, passed_s / interval_s):
+        for candidate in self._candidates(picture, passed_s / interval_s):
             if not any(candidate.is_same_face(box) for box in found):
-                found += detector.detect_near(gray, candidate, REACH, is_known=False)[:1]
+                found += detector.detect_near(picture, candidate, REACH, is_known=False)[:1]
         return _without_doubles(found)
 
-    def _find_everywhere(self, gray: Image, time_s: float) -> list[Box]:
+    def _find_everywhere(self, picture: Image, time_s: float) -> list[Box]:
         self._step, self._due, self._whole_s = 0, 0.0, time_s
-        return self._detector.detect(gray)
+        return self._detector.detect(picture)
 
-    def _candidates(self, gray: Image, share: float) -> list[Box]:
+    def _candidates(self, picture: Image, share: float) -> list[Box]:
         """Go on with the search of the whole frame by a share of it; by all of it at most."""
         assert isinstance(self._detector, StepwiseDetector)
-        count = self._detector.count_steps(gray.shape)
+        count = self._detector.count_steps(picture.shape[:2])
         self._due = min(self._due + share * count, count)
         found: list[Box] = []
         while self._due >= 1:
-            found += self._detector.detect_step(gray, self._step % count)
+            found += self._detector.detect_step(picture, self._step % count)
             self._step = (self._step + 1) % count
             self._due -= 1
         return found

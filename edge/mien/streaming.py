@@ -17,9 +17,10 @@ from typing import Any
 
 from mien.channel import Channel
 from mien.config import Config, load_settings
-from mien.detectors import HaarDetector
+from mien.detectors import open_detector
 from mien.faces import FrameResult, Image
 from mien.health import Health, OutputHealth
+from mien.neutral import load_calibration
 from mien.outputs.base import Output
 from mien.recognizer import EmotionRecognizer
 from mien.sources import Frame, Source, open_source
@@ -91,10 +92,12 @@ class Recognition:
     def _recognize(self, frame: Frame) -> FrameResult:
         if not self._source.is_continuous:
             self._recognizer.reset()
-        faces = self._recognizer.recognize(frame.image, frame.time_s, frame.luma)
+        # Unix time may be set while a camera runs: a Pi without a clock starts in the past.
+        taken_s = frame.taken_s if self._source.is_live else None
+        faces = self._recognizer.recognize(frame.image, frame.time_s if taken_s is None else taken_s, frame.luma)
         latency_s = time.monotonic() - frame.taken_s
         self._health.add_result(latency_s)
-        return FrameResult(frame.time_s, frame.index, faces, frame.name, latency_s)
+        return FrameResult(frame.time_s, frame.index, faces, frame.name, latency_s, taken_s)
 
 
 def make_recognizer(config: Config) -> EmotionRecognizer:
@@ -104,7 +107,7 @@ def make_recognizer(config: Config) -> EmotionRecognizer:
     cv2.setNumThreads(config.threads)
     return EmotionRecognizer(
         config.model,
-        HaarDetector(max_side=config.detect_side, min_face=config.min_face),
+        open_detector(config.detector, config.detect_side, config.min_face),
         num_threads=config.threads,
         max_faces=config.max_faces,
         max_classified=config.max_classified,
@@ -128,8 +131,10 @@ def stream(source: str = "auto", **settings: Any) -> Iterator[FrameResult]:
     """
     config = load_settings({"source": source, **settings}, environment={}).config
     recognizer, health = make_recognizer(config), Health()
-    recognition = Recognition(open_source(config.source, config, health), recognizer, health)
+    opened = open_source(config.source, config, health)
+    recognition = Recognition(opened, recognizer, health)
     try:
+        recognizer.calibration = load_calibration(opened.name, recognizer.classifier.card)
         for image, result in recognition:
             yield replace(result, image=image)
     finally:
@@ -155,6 +160,7 @@ class OutputWorker:
         is_lossless = source_waits and output.is_record
         size = max(output.queue_size, 4) if is_lossless else output.queue_size
         self._results: Channel[tuple[Image, FrameResult]] = Channel(size, is_lossless)
+        self._missed, self._counting = 0, threading.Lock()
         self.error: BaseException | None = None
         self.is_done = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -167,7 +173,7 @@ class OutputWorker:
     def offer(self, image: Image, result: FrameResult) -> None:
         """Hand over a result; waits only for a record of a source that can wait."""
         if not self.is_done:
-            self._health.dropped += self._results.put((image, result))
+            self._count_dropped(self._results.put((image, result)))
 
     def finish(self) -> None:
         """Let nothing more in; what waits is written, then the output is closed."""
@@ -200,8 +206,15 @@ class OutputWorker:
             self.error = self.error or error
         if self.error is not None:
             self._health.error = str(self.error) or type(self.error).__name__
+        self._count_dropped(0)
         self.is_done = True
         self._ended.set()
+
+    def _count_dropped(self, missed: int) -> None:
+        """Add what the output was too slow for; what it has lost itself is counted with it."""
+        with self._counting:
+            self._missed += missed
+            self._health.dropped = self._missed + self.output.dropped
 
 
 def run_stream(

@@ -39,6 +39,7 @@ class Track:
     probabilities: npt.NDArray[np.float32] | None = None  # smoothed
     instant: npt.NDArray[np.float32] | None = None  # the last answer of the classifier
     classified_s: float = -math.inf
+    times_classified: int = 0
     shown: int = -1  # number of the emotion that is shown; -1: none yet
     is_sure: bool = False
     velocity: tuple[float, float] = (0.0, 0.0)  # of the box's centre, pixels/s
@@ -62,12 +63,14 @@ class Track:
     def smooth(self, probabilities: npt.NDArray[np.float32], time_s: float, smoothing_s: float) -> None:
         """Move the track's opinion towards new (7,) probabilities: exponential smoothing.
 
-        After `smoothing_s` seconds of a new expression, 63 % of the old opinion is gone.
+        After `smoothing_s` seconds of a new expression, 63 % of the old opinion is gone; of infinity, it is the mean.
         """
+        self.times_classified += 1
         if self.probabilities is None or smoothing_s <= 0:
             self.probabilities = probabilities
         else:
-            share = 1 - math.exp(-max(0.0, time_s - self.classified_s) / smoothing_s)
+            passed_s = max(0.0, time_s - self.classified_s)
+            share = 1 / self.times_classified if smoothing_s == math.inf else 1 - math.exp(-passed_s / smoothing_s)
             self.probabilities = self.probabilities + np.float32(share) * (probabilities - self.probabilities)
         self.instant, self.classified_s = probabilities, time_s
 

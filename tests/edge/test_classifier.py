@@ -69,15 +69,6 @@ def test_the_cards_temperature_makes_answers_softer_or_sharper(copy_of_default: 
     assert (soft.max(axis=1) < plain.max(axis=1)).all()
 
 
-def test_an_answer_below_its_classs_threshold_is_unsure(copy_of_default: Path) -> None:
-    thresholds = dict.fromkeys(EMOTIONS, 0.0) | {"sad": 0.6}
-    classifier = EmotionClassifier(change_card(copy_of_default, thresholds=thresholds))
-    sad, happy = np.eye(7, dtype=np.float32)[[EMOTIONS.index("sad"), EMOTIONS.index("happy")]] * 0.5 + 0.05
-    assert not classifier.is_sure(sad)
-    assert classifier.is_sure(happy)
-    assert classifier.is_sure(sad + np.float32(0.1) * (sad > 0.5))
-
-
 @pytest.mark.parametrize(
     ("entries", "message"),
     [

@@ -19,13 +19,15 @@ import pytest
 
 from mien import EMOTIONS, Box, FrameResult
 from mien.config import Config, MqttConfig
-from mien.faces import Image
-from mien.outputs import mqtt
+from mien.faces import Face, Image
 from mien.outputs.base import OutputContext
 from mien.outputs.mqtt import MqttOutput
+from mien.outputs.mqtt import output as mqtt
+from mien.streaming import run_stream
 from tests.conftest import require_program, skip
 from tests.edge.mosquitto import Mosquitto, Subscriber, free_port
 from tests.edge.test_outputs import make_face
+from tests.edge.test_streaming import Clock, SlowRecognizer
 
 IMAGE: Image = np.zeros((48, 64, 3), np.uint8)
 
@@ -198,6 +200,54 @@ def test_a_broker_that_starts_later_is_found(broker: Mosquitto, caplog: pytest.L
     problem = f"{name}: Connection refused; trying again, up to 1000 results wait"
     assert lines(caplog, logging.WARNING) == [problem]
     assert lines(caplog, logging.INFO) == [f"{name}: connected"]
+
+
+def run_demo(broker: Mosquitto) -> subprocess.Popen[str]:
+    """Start a run of ten seconds whose results go to the broker."""
+    command = [sys.executable, "-m", "mien", "run", "--source", "demo", "--realtime"]
+    command += ["--output", f"mqtt:127.0.0.1:{broker.port}"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def test_who_runs_it_sees_that_the_broker_is_away_and_that_it_is_there(broker: Mosquitto) -> None:
+    with Subscriber(broker.port) as subscriber:
+        broker.stop()
+        run = run_demo(broker)
+        assert run.stderr is not None
+        first = run.stderr.readline()
+        broker.start()
+        subscriber.wait_for(subscriber.results)
+        run.terminate()
+        _, rest = run.communicate(timeout=20)
+    name = f"MQTT broker 127.0.0.1:{broker.port}"
+    assert first == f"warning: {name}: Connection refused; trying again, up to 1000 results wait\n"
+    assert rest == f"{name}: connected\n"
+
+
+def test_a_run_without_trouble_tells_nothing(broker: Mosquitto) -> None:
+    with Subscriber(broker.port) as subscriber:
+        run = run_demo(broker)
+        subscriber.wait_for(subscriber.results, 20)
+        run.terminate()
+        _, complaints = run.communicate(timeout=20)
+    assert (run.returncode, complaints) == (0, "")
+
+
+def test_results_that_are_lost_are_in_the_runs_health(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Changing(SlowRecognizer):
+        def recognize(self, *_: Any) -> list[Face]:
+            super().recognize(*_)
+            told.append(context.health.outputs["mqtt"].dropped)
+            return [make_face(ONE_BY_ONE[len(told) % 2])]
+
+    monkeypatch.setattr(mqtt, "BUFFER_SIZE", 10)
+    context, told = make_context(free_port()), list[int]()
+    run_stream(Clock(50, 0.02, is_live=False), Changing(0), {"mqtt": MqttOutput(context)}, context.health)
+    assert 20 <= told[-1] <= 40  # while it runs
+    assert context.health.outputs["mqtt"].dropped == 50  # and with the ten that waited
+    assert lines(caplog, logging.WARNING)[-1].endswith("results not sent: 50")
 
 
 @pytest.mark.parametrize("qos", [0, 1])

@@ -102,6 +102,24 @@ def test_a_video_from_a_slow_or_fast_camera_runs_at_its_speed(
     assert seconds == pytest.approx(3, abs=0.2)
 
 
+@pytest.mark.parametrize("by_s", [3600, -3600])
+def test_a_clock_that_is_set_leaves_the_video_its_length(tmp_path: Path, portrait: Image, by_s: float) -> None:
+    file = tmp_path / "annotated.avi"
+    with open_output(str(file), at(10)) as output:
+        for index in range(20):
+            unix_s = 1.7e9 + index / 10 + (by_s if index >= 10 else 0)
+            output.write(portrait, FrameResult(unix_s, index, [], taken_s=index / 10))
+    assert cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) == 20
+
+
+def test_a_camera_that_was_away_for_an_hour_leaves_ten_seconds_in_the_video(tmp_path: Path, portrait: Image) -> None:
+    file = tmp_path / "annotated.avi"
+    with open_output(str(file), at(5)) as output:
+        for index, time_s in enumerate([0, 0.2, 3600, 3600.2, 3600.4]):
+            output.write(portrait, FrameResult(1.7e9 + time_s, index, [], taken_s=time_s))
+    assert cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) == 2 + 10 * 5 + 2
+
+
 @pytest.mark.parametrize("count", [1, 5, 12, 500])
 def test_a_contact_sheet_covers_the_whole_run(tmp_path: Path, count: int) -> None:
     file = tmp_path / "sheet.png"
@@ -133,6 +151,17 @@ def test_text_tells_what_changes_and_nothing_else(portrait: Image, capsys: pytes
     assert len(lines) == 4
     assert lines[3].startswith("7 frames in ")
     assert lines[3].endswith("; 1 face followed")
+
+
+def test_text_tells_that_a_face_is_gone_though_the_clock_was_set_back(
+    portrait: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_output("text", at(10)) as output:
+        output.write(portrait, FrameResult(1.7e9, 0, [make_face()], taken_s=0.0))
+        for index in range(1, 10):
+            output.write(portrait, FrameResult(1.7e9 - 3600, index, [], taken_s=index / 10))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ", 1)[1] for line in lines[1:-1]] == ["face 1  gone"]
 
 
 def test_text_has_a_line_for_each_image(portrait: Image, capsys: pytest.CaptureFixture[str]) -> None:

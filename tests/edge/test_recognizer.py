@@ -19,12 +19,21 @@ from mien.sources import open_source
 class FixedDetector:
     """A detector of the user's own, as the protocol allows."""
 
-    def __init__(self, *boxes: Box) -> None:
-        self.boxes = list(boxes)
+    def __init__(self, *boxes: Box, sees_color: bool = False) -> None:
+        self.boxes, self.sees_color = list(boxes), sees_color
 
-    def detect(self, gray: Image) -> list[Box]:
-        assert gray.ndim == 2
+    def detect(self, picture: Image) -> list[Box]:
+        assert picture.ndim == (3 if self.sees_color else 2)
         return self.boxes
+
+
+def test_a_detector_that_sees_colours_gets_them_and_faces_are_the_same(portrait: Image) -> None:
+    box = Box(208, 32, 116, 116)
+    gray, color = (
+        EmotionRecognizer(detector=FixedDetector(box, sees_color=sees_color)).recognize(portrait)[0]
+        for sees_color in (False, True)
+    )
+    np.testing.assert_array_equal(gray.probabilities, color.probabilities)
 
 
 def test_a_face_has_all_that_is_documented(portrait: Image) -> None:

@@ -14,22 +14,24 @@ GRAY = np.zeros((240, 320), np.uint8)
 class CountingDetector:
     """Finds one face wherever it looks, and counts how often it looks where."""
 
+    sees_color = False
+
     def __init__(self, face: Box | None = FACE) -> None:
         self.face = face
         self.whole, self.near, self.steps = 0, 0, list[int]()
 
-    def detect(self, gray: Image) -> list[Box]:
+    def detect(self, picture: Image) -> list[Box]:
         self.whole += 1
         return [self.face] if self.face else []
 
     def count_steps(self, shape: tuple[int, int]) -> int:
         return 20
 
-    def detect_step(self, gray: Image, step: int) -> list[Box]:
+    def detect_step(self, picture: Image, step: int) -> list[Box]:
         self.steps.append(step)
         return [self.face] if self.face else []
 
-    def detect_near(self, gray: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+    def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
         self.near += 1
         return [self.face] if self.face and self.face.is_same_face(box) else []
 

@@ -20,7 +20,7 @@ from mien.health import Health
 from mien.outputs.base import Output
 from mien.recognizer import EmotionRecognizer
 from mien.sources.base import Frame, Source
-from mien.streaming import run_stream
+from mien.streaming import Recognition, run_stream
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 
@@ -145,6 +145,63 @@ def test_an_output_can_ask_for_the_end() -> None:
     run_stream(Clock(10**6, 0.001, is_live=True), SlowRecognizer(0), {"window": output, "other": other})
     assert output.frames[-1] == 3
     assert other.closed == 1
+
+
+def test_what_an_output_loses_later_is_counted_as_dropped() -> None:
+    class Losing(Recorder):
+        def write(self, image: Image, result: FrameResult) -> None:
+            super().write(image, result)
+            self.dropped += result.frame % 2
+            seen.append(health.outputs["losing"].dropped)
+
+        def close(self) -> None:
+            self.dropped += 3
+
+    health, seen = Health(), list[int]()
+    run_stream(Clock(40, 0, is_live=False), SlowRecognizer(0), {"losing": Losing(0.001, is_record=True)}, health)
+    assert health.outputs["losing"].dropped == 20 + 3
+    assert 10 < seen[-1] <= 20  # while it runs, too; what waits in between is not yet counted
+
+
+class SetClock(Source):
+    """A camera, ten frames/s, while whose sixth frame somebody sets the clock."""
+
+    is_live = True
+
+    def __init__(self, images: list[Image], by_s: float, health: Health) -> None:
+        self._images, self._by_s, self._health = images, by_s, health
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, image in enumerate(self._images):
+            while self._health.recognized < index:  # or a newer frame would take its place
+                time.sleep(0.001)
+            unix_s = 1.7e9 + index / 10 + (self._by_s if index >= 5 else 0)
+            yield Frame(image, index, unix_s, taken_s=1000 + index / 10)
+
+
+def ids_by_frame(images: list[Image], by_s: float) -> list[list[int]]:
+    """Return the ids of the faces in each frame of a `SetClock`; the frames have the time of the clock."""
+    health = Health()
+    results = [result for _, result in Recognition(SetClock(images, by_s, health), EmotionRecognizer(), health)]
+    assert [round(result.time_s - 1.7e9, 3) for result in results] == [
+        round(index / 10 + (by_s if index >= 5 else 0), 3) for index in range(len(images))
+    ]
+    return [[face.track_id for face in result.faces] for result in results]
+
+
+@pytest.mark.parametrize("by_s", [3600, -3600])
+def test_a_clock_that_is_set_loses_nobody(portrait: Image, by_s: float) -> None:
+    wall = np.full_like(portrait, 127)
+    ids = ids_by_frame([portrait] * 5 + [wall] + [portrait] * 5, by_s)  # he was missed in the very frame
+    assert ids == [[1]] * 5 + [[]] + [[1]] * 5
+
+
+@pytest.mark.parametrize("by_s", [3600, -3600])
+def test_a_clock_that_is_set_keeps_nobody_who_has_gone(portrait: Image, by_s: float) -> None:
+    wall = np.full_like(portrait, 127)
+    ids = ids_by_frame([portrait] * 5 + [wall] * 10 + [portrait] * 10, by_s)
+    assert ids[:15] == [[1]] * 5 + [[]] * 10
+    assert ids[-1] == [2]
 
 
 class Broken(Clock):

@@ -1,5 +1,7 @@
 """Who is who from frame to frame; all of it in seconds."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,15 @@ def test_without_smoothing_the_newest_probabilities_stand() -> None:
     for row in np.eye(7, dtype=np.float32):
         track.smooth(row, 0.0, smoothing_s=0)
         np.testing.assert_array_equal(track.probabilities, row)
+
+
+def test_with_infinite_smoothing_the_mean_over_all_frames_stands() -> None:
+    track = Track(1, Box(0, 0, 1, 1), 0.0)
+    rows = np.random.default_rng(0).dirichlet(np.ones(7), 100).astype(np.float32)
+    for number, row in enumerate(rows):
+        track.smooth(row, number / 30, smoothing_s=math.inf)
+    assert track.probabilities is not None
+    np.testing.assert_allclose(track.probabilities, rows.mean(axis=0), atol=1e-5)
 
 
 def judged(track: Track, sad: float, happy: float, thresholds: float = 0.5) -> tuple[int, bool]:

@@ -23,10 +23,11 @@ from mien.config import Config, WebConfig
 from mien.emotions import EMOTIONS, UNSURE
 from mien.faces import Image
 from mien.health import OutputHealth
-from mien.outputs import draw, web
+from mien.outputs import draw
 from mien.outputs.base import OutputContext
 from mien.outputs.draw import COLORS
-from mien.outputs.web import WebOutput
+from mien.outputs.web import WebOutput, metrics, streams
+from mien.outputs.web import output as web_output
 from mien.sources import DEMO_CLIP
 from tests.conftest import require_program, skip
 
@@ -174,7 +175,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return real(image, faces)
 
     real = draw.annotate
-    monkeypatch.setattr(web, "annotate", annotate)
+    monkeypatch.setattr(web_output, "annotate", annotate)
     return times
 
 
@@ -422,7 +423,7 @@ def test_metrics_are_prometheus_text(portrait: Image) -> None:
 
 def test_the_temperature_is_told_where_there_is_a_thermometer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     thermometer = tmp_path / "temp"
-    monkeypatch.setattr(web, "THERMOMETER", thermometer)
+    monkeypatch.setattr(metrics, "THERMOMETER", thermometer)
     with opened() as output:
         assert ("mien_temperature_celsius", "") not in parse_metrics(get(output, "/metrics")[2])
         thermometer.write_text("51234\n")
@@ -453,7 +454,7 @@ def test_every_answer_forbids_what_it_does_not_need() -> None:
 
 
 def test_who_never_reads_delays_nobody_and_is_dropped(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(streams, "PATIENCE_S", 1.0)
     with (
         opened(picture_rate=60) as output,
         Feed(output, clip, rate=60),
@@ -475,7 +476,7 @@ def test_who_never_reads_delays_nobody_and_is_dropped(clip: Clip, monkeypatch: p
 def test_a_slow_visitor_sees_what_is_new(portrait: Image) -> None:
     noise = np.random.default_rng(0).integers(0, 40, portrait.shape).astype(np.uint8)
     old, new = np.full_like(portrait, 20) + noise, np.full_like(portrait, 200) + noise
-    size = len(cv2.imencode(".jpg", old, [cv2.IMWRITE_JPEG_QUALITY, web.JPEG_QUALITY])[1])
+    size = len(cv2.imencode(".jpg", old, [cv2.IMWRITE_JPEG_QUALITY, web_output.JPEG_QUALITY])[1])
     with (
         opened(picture_rate=60) as output,
         Feed(output, [(old, [])], rate=60) as feed,
@@ -502,7 +503,7 @@ def test_a_visitor_who_vanishes_is_forgotten(clip: Clip) -> None:
 
 
 def test_too_many_visitors_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(streams, "MAX_CLIENTS", 2)
     with opened() as output, following(output, "/events"), following(output, "/events"):
         status, _, text = get(output, "/events")
         assert (status, text) == (503, "503: 2 clients look already\n")
@@ -544,7 +545,7 @@ def test_nothing_is_told_without_the_token(path: str, authorization: str | None)
         assert (status, received["WWW-Authenticate"]) == (401, "Bearer")
         assert text == "401: open this page once with ?token=..., or send Authorization: Bearer ...\n"
         assert get(output, f"{path}?token=wrong")[0] == 401
-        assert get(output, path, Cookie=f"{output._cookie_name}=wrong")[0] == 401
+        assert get(output, path, Cookie=f"{output._access.cookie_name}=wrong")[0] == 401
 
 
 def test_the_token_opens_once_and_leaves_the_address_bar() -> None:
@@ -627,7 +628,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Helpers
 
-TEMPERATURE = {} if (degrees := web._temperature_c()) is None else {"temperature_c": degrees}
+TEMPERATURE = {} if (degrees := metrics.temperature_c()) is None else {"temperature_c": degrees}
 CROWDS = [(1, 1), (1, 0), (2, 8), (20, 3), (1, 0)]  # first id and count of the faces
 PIXELS_OF_PICTURE = """() => {
     const canvas = document.createElement("canvas"), context = canvas.getContext("2d");

@@ -6,4 +6,32 @@ A new detector is one new file with one class, and one line in `open_detector`.
 from mien.detectors.base import FaceDetector, StepwiseDetector
 from mien.detectors.haar import HaarDetector
 
-__all__ = ["FaceDetector", "HaarDetector", "StepwiseDetector"]
+__all__ = ["FaceDetector", "HaarDetector", "StepwiseDetector", "open_detector"]
+
+STILLS_SIDE, STILLS_MIN_FACE = 640, 0.045
+
+
+def open_detector(
+    name: str = "auto", max_side: int = 320, min_face: float = 0.08, for_stills: bool = False
+) -> FaceDetector:
+    """Make a detector.
+
+    Args:
+        name: "haar", "yunet", or "auto": yunet where its model was fetched, else haar.
+        max_side: the longer side of the picture that is searched, in pixels.
+        min_face: smallest face, as a fraction of the frame's shorter side.
+        for_stills: take time instead, for more pixels and smaller faces.
+
+    Raises:
+        FileNotFoundError: YuNet's model is not here.
+        ValueError: an argument is out of range, or YuNet's model is damaged.
+        ImportError: this OpenCV lacks the detector.
+    """
+    from mien.detectors.yunet import YuNetDetector
+    from mien.published import find_published, require_published
+
+    if for_stills:
+        max_side, min_face = STILLS_SIDE, STILLS_MIN_FACE
+    if name == "yunet" or (name == "auto" and find_published("yunet") is not None):
+        return YuNetDetector(require_published("yunet"), max_side, min_face)
+    return HaarDetector.for_stills() if for_stills else HaarDetector(max_side, min_face=min_face)

@@ -7,10 +7,16 @@ from mien.faces import Box, Image
 
 
 class FaceDetector(Protocol):
-    """Finds faces in a gray frame: all that a detector must have."""
+    """Finds faces in a picture: all that a detector must have.
 
-    def detect(self, gray: Image) -> list[Box]:
-        """Return the boxes of the faces in (H, W) uint8, in pixels of `gray`, largest first.
+    Attributes:
+        sees_color: whether it is given (H, W, 3) BGR frames where there are some; else it is given (H, W) gray ones.
+    """
+
+    sees_color: bool
+
+    def detect(self, picture: Image) -> list[Box]:
+        """Return the boxes of the faces in (H, W) or (H, W, 3) uint8, in its pixels, largest first.
 
         A box is framed like those of OpenCV's frontal cascades: a square from the brows to the chin, cheeks included.
         """
@@ -25,15 +31,15 @@ class StepwiseDetector(FaceDetector, Protocol):
         """Return in how many steps a frame of (height, width) is searched."""
         ...
 
-    def detect_step(self, gray: Image, step: int) -> list[Box]:
+    def detect_step(self, picture: Image, step: int) -> list[Box]:
         """Return where faces may be, in one step of the search; `detect_near` confirms them."""
         ...
 
-    def detect_near(self, gray: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+    def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
         """Return faces of about a box's size near it, the likeliest first.
 
         Args:
-            gray: (H, W) uint8.
+            picture: (H, W) or (H, W, 3) uint8.
             box: where to look.
             reach: how far its edges may have moved, as a share of its size.
             is_known: whether a face was there in the last frame, so that less evidence is enough.
@@ -41,15 +47,15 @@ class StepwiseDetector(FaceDetector, Protocol):
         ...
 
 
-def shrink(gray: Image, max_side: int) -> tuple[Image, float]:
+def shrink(picture: Image, max_side: int) -> tuple[Image, float]:
     """Return a frame whose longer side has at most so many pixels, and by what its size was multiplied."""
     import cv2
 
-    scale = min(1.0, max_side / max(gray.shape))
+    scale = min(1.0, max_side / max(picture.shape[:2]))
     if scale == 1:
-        return gray, 1.0
-    height, width = small_size(gray.shape, max_side)
-    return cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), scale
+        return picture, 1.0
+    height, width = small_size(picture.shape, max_side)
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), scale
 
 
 def small_size(shape: Sequence[int], max_side: int) -> tuple[int, int]:
@@ -58,16 +64,16 @@ def small_size(shape: Sequence[int], max_side: int) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def cut_region(gray: Image, box: Box, reach: float, face: int) -> tuple[Image, int, int, float]:
+def cut_region(picture: Image, box: Box, reach: float, face: int) -> tuple[Image, int, int, float]:
     """Cut a box with its surroundings and scale it.
 
     Returns:
-        The region, in which the box is `face` pixels wide; its left and top in `gray`; by what it was scaled.
+        The region, in which the box is `face` pixels wide; its left and top in `picture`; by what it was scaled.
     """
     import cv2
 
     side = max(box.width, box.height, 1)
-    height, width = gray.shape
+    height, width = picture.shape[:2]
     left = min(max(0, round(box.x - reach * side)), width - 1)
     top = min(max(0, round(box.y - reach * side)), height - 1)
     right = max(left + 1, min(width, round(box.x + box.width + reach * side)))
@@ -75,4 +81,4 @@ def cut_region(gray: Image, box: Box, reach: float, face: int) -> tuple[Image, i
     scale = face / side
     size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(gray[top:bottom, left:right], size, interpolation=how), left, top, scale
+    return cv2.resize(picture[top:bottom, left:right], size, interpolation=how), left, top, scale

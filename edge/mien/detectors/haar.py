@@ -51,6 +51,8 @@ class HaarDetector:
         ImportError: this OpenCV has no cascades (5.0 dropped them).
     """
 
+    sees_color = False
+
     def __init__(
         self,
         max_side: int = 320,
@@ -76,9 +78,9 @@ class HaarDetector:
         """Return one that takes its time: more pixels, smaller faces, turned heads."""
         return cls(max_side=640, min_votes=9, min_face=0.045, votes=STILL_VOTES)
 
-    def detect(self, gray: Image) -> list[Box]:
-        """Return the boxes of the faces in (H, W) uint8, in pixels of `gray`, largest first."""
-        small, scale = shrink(gray, self._max_side)
+    def detect(self, picture: Image) -> list[Box]:
+        """Return the boxes of the faces in (H, W) uint8, in its pixels, largest first."""
+        small, scale = shrink(picture, self._max_side)
         smallest = self._smallest(small.shape)
         hits = {name: self._search(name, small, smallest, 0) for name in self._votes}
         boxes = [Box(*box).scaled(1 / scale, 1 / scale) for box, _ in _agree(hits, self._votes, self._min_votes)]
@@ -88,10 +90,10 @@ class HaarDetector:
         """Return in how many steps a frame of (height, width) is searched."""
         return len(self._steps(shape))
 
-    def detect_step(self, gray: Image, step: int) -> list[Box]:
+    def detect_step(self, picture: Image, step: int) -> list[Box]:
         """Return where faces may be, in one step of the search: one size of face, in one strip of the frame."""
-        small, scale = shrink(gray, self._max_side)
-        side, top, bottom = self._steps(gray.shape)[step]
+        small, scale = shrink(picture, self._max_side)
+        side, top, bottom = self._steps(picture.shape)[step]
         hits = self._search(FRONTAL, small[top:bottom], side, side)
         # Two places beside each other are no face yet, but worth a closer look.
         found = _agree({FRONTAL: hits}, LIVE_VOTES, 2)
@@ -100,9 +102,9 @@ class HaarDetector:
             for (x, y, width, height), _ in found
         ]
 
-    def detect_near(self, gray: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+    def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
         """Return faces of about a box's size near it, the likeliest first."""
-        region, left, top, scale = cut_region(gray, box, reach, REGION_FACE)
+        region, left, top, scale = cut_region(picture, box, reach, REGION_FACE)
         found = self._search_region(region, LIVE_VOTES, 2 if is_known else self._min_votes)
         if not found and is_known:
             found = self._search_region(region, {PROFILE: 1, MIRRORED: 1}, 2)

@@ -1,6 +1,6 @@
 """Where results go; `open_output` finds the right one for what `--output` was given.
 
-A new output is one new file with one class, and one line in `open_output`.
+A new output is one new file with one class (or a folder, if it is large), and one line in `open_output`.
 """
 
 from pathlib import Path

@@ -37,12 +37,14 @@ class Output(ABC):
         is_record: whether it is to have every frame: files.
         needs_main_thread: whether it must be called from the main thread: windows.
         wants_to_stop: whether the user has asked here for the run to end.
+        dropped: results that it took and could not deliver.
     """
 
     queue_size = 1
     is_record = False
     needs_main_thread = False
     wants_to_stop = False
+    dropped = 0
 
     @abstractmethod
     def write(self, image: Image, result: FrameResult) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from mien.faces import FrameResult, Image
+from mien.files import write_whole
 from mien.outputs.base import Output
 from mien.outputs.blur import blur_faces
 from mien.outputs.draw import annotate
-from mien.outputs.files import unfinished
+from mien.outputs.files import cannot_write, check_writable
 
 COLUMNS, ROWS = 4, 3
 TILE_WIDTH = 320
@@ -26,8 +27,8 @@ class ContactSheetOutput(Output):
     queue_size = 2
 
     def __init__(self, path: Path, is_blurred: bool = False) -> None:
-        self._path, self._unfinished = path, unfinished(path)
-        self._is_blurred = is_blurred
+        check_writable(path)
+        self._path, self._is_blurred = path, is_blurred
         self._tiles: list[Image] = []
         self._step, self._count = 1, 0
         self._tile_size = (TILE_WIDTH, TILE_WIDTH)
@@ -54,12 +55,13 @@ class ContactSheetOutput(Output):
         blank = np.zeros_like(chosen[0])
         chosen += [blank] * (-len(chosen) % COLUMNS)
         rows = [np.hstack(chosen[start : start + COLUMNS]) for start in range(0, len(chosen), COLUMNS)]
+        # Not `imwrite`, which does not notice when the disk is too full for the last few kilobytes.
+        is_encoded, png = cv2.imencode(".png", np.vstack(rows))
+        assert is_encoded
         try:
-            if not cv2.imwrite(str(self._unfinished), np.vstack(rows)):
-                raise OSError(f"cannot write {self._path}: is the disk full?")
-            self._unfinished.replace(self._path)
-        finally:
-            self._unfinished.unlink(missing_ok=True)
+            write_whole(self._path, lambda unfinished: unfinished.write_bytes(png.tobytes()))
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
 
     def _make_tile(self, image: Image, result: FrameResult) -> Image:
         """Shrink the image first, so that lines and letters keep their size."""

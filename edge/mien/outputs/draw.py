@@ -11,12 +11,20 @@ COLORS = {  # BGR, told apart on dark and on bright pictures
     "sad": (220, 140, 60),
     "surprise": (40, 140, 250),
     "neutral": (190, 190, 190),
-    UNSURE: (120, 120, 120),
+    UNSURE: (145, 145, 145),
 }
 
 
+SHOWN = 3
+"""So many emotions of a face are shown, where it is wide enough for their names."""
+
+
 def annotate(image: Image, faces: list[Face]) -> Image:
-    """Return a copy of an image, (H, W, 3) BGR uint8, with the faces drawn on it."""
+    """Return a copy of an image, (H, W, 3) BGR uint8, with the faces drawn on it.
+
+    Above a face stands what it shows, below it a bar for each of its three most probable emotions; below a small one
+    a single bar, its confidence.
+    """
     picture = image.copy()
     scale = max(0.7, min(picture.shape[:2]) / 720)  # smaller letters cannot be read
     for face in faces:
@@ -46,14 +54,24 @@ def _draw_face(picture: Image, face: Face, scale: float) -> None:
 
 
 def _draw_bars(picture: Image, face: Face, scale: float) -> None:
-    """Draw the seven probabilities as bars below the box, in the order of EMOTIONS."""
+    """Draw the most probable emotions below the box, as bars with their names, or the confidence alone."""
     import cv2
 
     x, y, width, height = face.box
-    row_height = max(3, round(6 * scale))
-    panel = picture[y + height : y + height + row_height * len(EMOTIONS), x : x + width]
-    panel //= 3  # dark, so that the bars can be seen on any picture
-    for row, (name, probability) in enumerate(zip(EMOTIONS, face.probabilities, strict=True)):
-        top = y + height + row * row_height
-        end = (x + round(float(probability) * width), top + row_height - 2)
-        cv2.rectangle(picture, (x, top), end, COLORS[name], cv2.FILLED)
+    font, size, stroke = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, max(1, round(0.8 * scale))
+    names_width = max(cv2.getTextSize(name, font, size, stroke)[0][0] for name in EMOTIONS) + round(10 * scale)
+    has_names = width >= 1.6 * names_width
+    row_height = round((18 if has_names else 7) * scale)
+    ranking = face.probabilities.argsort()[::-1][:SHOWN] if has_names else [EMOTIONS.index(face.emotion)]
+    top = y + height + max(2, round(2 * scale))
+    panel = picture[max(0, top) : top + row_height * len(ranking), max(0, x) : x + width]
+    panel //= 3  # dark, so that bars and names can be seen on any picture
+    left = x + (names_width if has_names else 0)
+    for row, index in enumerate(ranking):
+        name, middle = EMOTIONS[index], top + row * row_height + row_height // 2
+        end = left + round(float(face.probabilities[index]) * (x + width - left - 2))
+        half = max(2, round((4 if has_names else 2) * scale))
+        cv2.rectangle(picture, (left, middle - half), (end, middle + half), COLORS[name], cv2.FILLED)
+        if has_names:
+            origin = (x + round(4 * scale), middle + round(5 * scale))
+            cv2.putText(picture, name, origin, font, size, (235, 235, 235), stroke, cv2.LINE_AA)

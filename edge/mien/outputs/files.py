@@ -1,8 +1,9 @@
 """Where output files go: videos and sheets are written beside their place and moved there when whole."""
 
 import os
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 MEGABYTE = 1_000_000
 
@@ -27,8 +28,13 @@ def check_writable(path: Path) -> None:
         raise PermissionError(f"cannot write {path}: no permission in the folder {path.parent}")
 
 
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """Return the same error in one line that names the file."""
+    return type(error)(f"cannot write {path}: {error.strerror or error}")
+
+
 class RotatingFile:
-    """A text file that is flushed after each piece; when it is full, it becomes NAME.1 and a new one is begun.
+    """A text file that is on its way to the disk after each piece; when it is full, it becomes NAME.1.
 
     Nothing is created before the first piece is written.
 
@@ -43,17 +49,24 @@ class RotatingFile:
 
     def __init__(self, path: Path, most_mb: float, head: str = "") -> None:
         check_writable(path)
-        self._path, self._most_bytes, self._head = path, most_mb * MEGABYTE, head
-        self._file: TextIO | None = None
+        self._path, self._most_bytes, self._head = path, most_mb * MEGABYTE, head.encode()
+        self._file: FileIO | None = None
+        self._size = 0
 
     def write(self, text: str) -> None:
-        """Write whole lines, in one piece."""
-        if self._file is None:
-            self._open()
-        assert self._file is not None
-        self._file.write(text)
-        self._file.flush()
-        if self._most_bytes and self._file.tell() >= self._most_bytes:
+        """Write whole lines, in one piece; on a full disk, either all of it or nothing.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        try:
+            if self._file is None:
+                self._file, self._size = FileIO(self._path, "w"), 0
+                self._append(self._file, self._head)
+            self._append(self._file, text.encode())
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        if self._most_bytes and self._size >= self._most_bytes:
             self.close()
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
 
@@ -63,6 +76,13 @@ class RotatingFile:
             self._file.close()
             self._file = None
 
-    def _open(self) -> None:
-        self._file = open(self._path, "w", encoding="utf-8")
-        self._file.write(self._head)
+    def _append(self, file: FileIO, data: bytes) -> None:
+        try:
+            written = 0
+            while written < len(data):
+                written += file.write(data[written:])
+        except OSError:
+            with suppress(OSError):  # a pipe has no end to cut off
+                file.truncate(self._size)
+            raise
+        self._size += len(data)

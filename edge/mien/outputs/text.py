@@ -44,7 +44,7 @@ class TextOutput(Output):
             print(f"{self._frames} image{'' if self._frames == 1 else 's'}; {faces}", flush=True)
 
     def _print_changes(self, result: FrameResult) -> None:
-        clock = _clock(result.time_s)
+        clock, now_s = _clock(result.time_s), result.steady_s
         for face in result.faces:
             known = self._shown.get(face.track_id)
             if known is None:
@@ -52,13 +52,13 @@ class TextOutput(Output):
                 print(f"{clock}  face {face.track_id}  {describe(face)}", flush=True)
             elif known[0] != face.label:
                 print(f"{clock}  face {face.track_id}  {face.caption}", flush=True)
-            self._shown[face.track_id] = (face.label, result.time_s)
+            self._shown[face.track_id] = (face.label, now_s)
         for track_id, (_, seen_s) in list(self._shown.items()):
             # As in the tracker: until a face is missed in a frame, it is there, however slowly they come.
-            if result.time_s - seen_s > MAX_GAP_S and seen_s < self._previous_s:
+            if now_s - seen_s > MAX_GAP_S and seen_s < self._previous_s:
                 print(f"{clock}  face {track_id}  gone", flush=True)
                 del self._shown[track_id]
-        self._previous_s = result.time_s
+        self._previous_s = now_s
 
 
 def describe(face: Face) -> str:

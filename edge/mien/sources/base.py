@@ -44,11 +44,13 @@ class Source(ABC):
         is_live: whether frames come at their own time: who is late for one takes the next. Frames of other sources
             wait until they are asked for, and none is left out.
         frame_rate: nominal frames/s, for those who write a video.
+        name: the same from run to run: the camera's own, a URL without its secrets, or a file.
     """
 
     is_continuous = True
     is_live = False
     frame_rate = 30.0
+    name = ""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

@@ -39,7 +39,7 @@ class CameraSource(Source):
             image = self._capture.read()
             if image is not None:
                 self._first, self._device = Frame(image, 0, time.time()), path
-                self.frame_rate = frame_rate_of(self._capture)
+                self.frame_rate, self.name = frame_rate_of(self._capture), _lasting_name(path)
                 return
             self._capture.close()
         tried = ", ".join(map(str, candidates))
@@ -95,6 +95,12 @@ def _is_part_of_the_board(path: Path) -> bool:
     """Return whether a device is a codec or a bare sensor: a Pi has up to twenty, each of which costs 10 s to try."""
     device = SYSTEM / path.name
     return device.exists() and "/platform/" in str(device.resolve()) and "/usb" not in str(device.resolve())
+
+
+def _lasting_name(path: Path) -> str:
+    """Return the link that names the camera itself, where there is one: numbers change when others are plugged in."""
+    links = sorted((DEVICES / "v4l" / "by-id").glob("*"))
+    return str(next((link for link in links if link.resolve() == path.resolve()), path))
 
 
 def _number(path: Path) -> int:

@@ -24,7 +24,7 @@ class ImageSource(Source):
     frame_rate = 1.0
 
     def __init__(self, path: Path, suffixes: tuple[str, ...]) -> None:
-        self._path = path
+        self._path, self.name = path, str(path)
         self._files = [path]
         if path.is_dir():
             self._files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)

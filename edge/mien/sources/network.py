@@ -69,7 +69,7 @@ class NetworkSource(Source):
     is_live = True
 
     def __init__(self, capture: Capture, name: str) -> None:
-        self._capture, self._name = capture, name
+        self._capture, self.name = capture, name
         image = capture.read()
         if image is None:
             capture.close()
@@ -78,7 +78,7 @@ class NetworkSource(Source):
         self.frame_rate = frame_rate_of(capture)
 
     def __iter__(self) -> Iterator[Frame]:
-        return live_frames(self._capture, self._first, f"{self._name} stopped giving pictures")
+        return live_frames(self._capture, self._first, f"{self.name} stopped giving pictures")
 
     def close(self) -> None:
         """Close the connection; waits for a read that is under way, `TIMEOUT_S` at most."""

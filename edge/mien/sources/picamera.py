@@ -56,6 +56,7 @@ class PiCameraSource(Source):
         from picamera2 import Picamera2
 
         self.frame_rate = config.frame_rate
+        self.name = f"picamera {Picamera2.global_camera_info()[number]['Id']}"
         self._timeout_s = max(timeout_s, 3 / config.frame_rate)  # a slow camera is not a lost one
         self._lock, self._is_closed = threading.Lock(), False
         try:

@@ -70,6 +70,7 @@ class ReconnectingSource(Source):
         self._open, self._health, self._patience = open_, health or Health(), patience
         self._first: Source | None = first or open_()
         self.is_continuous, self.frame_rate = self._first.is_continuous, self._first.frame_rate
+        self.name = self._first.name
         self._changed = threading.Condition()  # guards what follows, and all of the reader
         self._is_closed = False
         self._reader: _Reader | None = None

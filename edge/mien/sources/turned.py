@@ -18,7 +18,8 @@ class TurnedSource(Source):
 
     def __init__(self, source: Source, rotate: int, mirror: bool) -> None:
         self._source, self._rotate, self._mirror = source, rotate, mirror
-        self.is_continuous, self.is_live, self.frame_rate = source.is_continuous, source.is_live, source.frame_rate
+        self.is_continuous, self.is_live = source.is_continuous, source.is_live
+        self.frame_rate, self.name = source.frame_rate, source.name
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:

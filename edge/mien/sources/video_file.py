@@ -23,7 +23,7 @@ class VideoFileSource(Source):
     """
 
     def __init__(self, capture: Capture, name: str, is_realtime: bool = False) -> None:
-        self._capture, self._name = capture, name
+        self._capture, self.name = capture, name
         self.is_live = is_realtime
         self._first = capture.read()
         if self._first is None:
@@ -60,4 +60,4 @@ class VideoFileSource(Source):
         frame_rate = self._capture.get(cv2.CAP_PROP_FPS)
         length_s = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) / frame_rate if frame_rate > 0 else 0.0
         if time_s < 0.9 * length_s - 0.5:
-            logger.warning("%s ends at %.1f of %.1f s: it is damaged or incomplete", self._name, time_s, length_s)
+            logger.warning("%s ends at %.1f of %.1f s: it is damaged or incomplete", self.name, time_s, length_s)
