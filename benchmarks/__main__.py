@@ -1,4 +1,4 @@
-"""Measure: `python -m benchmarks accuracy --data fer2013.csv`; also robustness, latency, pareto, crop-margin."""
+"""Measure: `python -m benchmarks accuracy --data fer2013.csv`; also robustness, latency, pipeline, detection, ..."""
 
 import argparse
 import json
@@ -10,7 +10,9 @@ from pathlib import Path
 from benchmarks import accuracy, latency, pareto
 from benchmarks.machine import describe, machine_card
 from mien.card import find_model
+from mien.config import Config, load_settings
 from mien.native_log import prepare_tensorflow
+from mien.published import find_published
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,6 +44,23 @@ def build_parser() -> argparse.ArgumentParser:
     command.set_defaults(function=_latency)
     _add_common(command)
 
+    command = commands.add_parser("pipeline", help="what a run costs: frames/s, each stage, latency, memory")
+    command.add_argument("--source", default="demo", metavar="CLIP", help="a video file (default: demo)")
+    command.add_argument("--threads", default=str(Config.threads), metavar="N", help=f"default: {Config.threads}")
+    command.add_argument("--detector", default=Config.detector, help="haar, yunet or auto (default)")
+    command.add_argument("--frames", type=int, default=300, metavar="N", help="of the clip, at most (default: 300)")
+    command.add_argument(
+        "--memory-frames", type=int, default=2000, metavar="N", help="for which memory is watched (default: 2000)"
+    )
+    _add_json(command)
+    command.set_defaults(function=_pipeline)
+
+    command = commands.add_parser("detection", help="faces found on photographs, with and without spectacles")
+    command.add_argument("--photos", type=Path, required=True, metavar="DIR", help="with photos.csv in it or beside it")
+    command.add_argument("--no-faces", type=Path, metavar="DIR", help="pictures without a face, for false boxes")
+    _add_json(command)
+    command.set_defaults(function=_detection)
+
     command = commands.add_parser("crop-margin", help="how FER2013's faces are cut, seen by a Haar cascade")
     command.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
     command.add_argument("--images", type=int, default=1500, help="of Training (default: 1500)")
@@ -66,6 +85,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--models", nargs="+", metavar="MODEL", help="names or files (default: all of ours)")
+    _add_json(command)
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", type=Path, metavar="FILE", help="write the results for programs, too")
 
 
@@ -143,6 +166,36 @@ def _latency(arguments: argparse.Namespace) -> int:
     results = [latency.measure_latency(model, count, arguments.seconds) for model in models for count in threads]
     print(describe(machine_card()), end="\n\n")
     print(latency.table(results))
+    _write_json(arguments.json, {"machine": machine_card(), "results": results})
+    return 0
+
+
+def _pipeline(arguments: argparse.Namespace) -> int:
+    from benchmarks.pipeline import measure_pipeline, table
+
+    for flag, count, least in (("--frames", arguments.frames, 2), ("--memory-frames", arguments.memory_frames, 1)):
+        if count < least:
+            raise ValueError(f"{flag} {count} must be {least} or more")
+    flags = {name: getattr(arguments, name) for name in ("source", "threads", "detector")}
+    config = load_settings(flags, environment={}).config
+    print("measuring, which takes a minute or two ...", file=sys.stderr)
+    result = measure_pipeline(config, arguments.frames, arguments.memory_frames)
+    print(describe(machine_card()), end="\n\n")
+    print(table(result))
+    _write_json(arguments.json, {"machine": machine_card(), **result})
+    return 0
+
+
+def _detection(arguments: argparse.Namespace) -> int:
+    from benchmarks.detection import make_detectors, measure_detection, table
+
+    detectors = make_detectors()
+    print(f"measuring {len(detectors)} detectors, which takes minutes ...", file=sys.stderr)
+    results = measure_detection(detectors, arguments.photos, arguments.no_faces)
+    print(describe(machine_card()), end="\n\n")
+    print(table(results))
+    if find_published("yunet") is None:
+        print("\nYuNet was not measured: `mien models fetch yunet` brings its model.")
     _write_json(arguments.json, {"machine": machine_card(), "results": results})
     return 0
 

@@ -1,6 +1,7 @@
 """The command `mien`: `mien run --source camera --output jsonl`."""
 
 import argparse
+import difflib
 import json
 import logging
 import os
@@ -14,17 +15,14 @@ from typing import Any
 
 from mien import __version__, outputs, sources
 from mien.card import DEFAULT_MODEL, MODELS_DIR, model_names, read_card
-from mien.config import Settings, all_settings, load_settings, to_toml
+from mien.config import Settings, all_settings, flag_of, load_settings, to_toml, variable_of
 from mien.detectors import open_detector
 from mien.files import data_dir
 from mien.health import Health
 from mien.native_log import quiet_native_log
 from mien.outputs.text import describe
 from mien.progress import ProgressBar
-from mien.published import PUBLISHED, find_published, is_whole
-
-FLAGS_OF_SECTIONS = ("web.host", "web.port", "web.no_auth")
-"""Of the sections, only these have flags; docs/run.md tells the others."""
+from mien.published import PUBLISHED, find_damaged, find_published, is_whole
 
 EVERYDAY = ("source", "output", "detector", "model", "max_faces", "smoothing_s", "size", "rotate", "mirror", "realtime",
             "blur_faces")  # fmt: skip
@@ -41,28 +39,28 @@ def build_parser() -> argparse.ArgumentParser:
         "run",
         help="watch a camera, a video or images and say what the faces show",
         usage="%(prog)s [--source SOURCE] [--output OUTPUT ...] [SETTING ...]",
-        epilog="All other settings are flags, too, such as --threads 4: `mien config show` tells them.",
+        epilog="All other settings but secrets are flags, too, such as --threads 4: `mien config show` tells them.",
     )
     _add_settings(run)
-    run.set_defaults(function=_run)
+    run.set_defaults(function=_run, parser=run)
 
     image = commands.add_parser("image", help="say what the faces of photographs show")
     image.add_argument("file", nargs="+", help="image files")
     image.add_argument("--json", action="store_true", help='a line for each file: {"file": ..., "faces": [...]}')
     _add_settings(image, ("detector", "model"), only_these=True)
-    image.set_defaults(function=_image)
+    image.set_defaults(function=_image, parser=image)
 
     video = commands.add_parser("video", help="say what the people in videos show overall, with a plot over time")
     video.add_argument("file", nargs="+", help="video files, or demo")
     video.add_argument("--out", default=".", metavar="DIR", help="folder for NAME.csv and NAME.png (the current one)")
     video.add_argument("--annotate", action="store_true", help="write NAME-annotated.mp4, too")
     _add_settings(video, ("detector", "model", "blur_faces"), only_these=True)
-    video.set_defaults(function=_video)
+    video.set_defaults(function=_video, parser=video)
 
     calibrate = commands.add_parser("calibrate", help="learn what a neutral face looks like to this camera")
     _add_settings(calibrate, ("source", "detector", "model", "rotate", "mirror"), only_these=True)
     calibrate.add_argument("--forget", action="store_true", help="forget what was learnt for this camera")
-    calibrate.set_defaults(function=_calibrate)
+    calibrate.set_defaults(function=_calibrate, parser=calibrate)
 
     config = commands.add_parser(
         "config",
@@ -71,14 +69,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     config.add_argument("action", choices=["show"], help="print them as TOML, with any flag of `mien run` applied")
     _add_settings(config)
-    config.set_defaults(function=_config)
+    config.set_defaults(function=_config, parser=config)
 
     models = commands.add_parser("models", help="list the models, or fetch one that others publish")
-    models.set_defaults(function=_models)
+    models.set_defaults(function=_models, parser=models)
     actions = models.add_subparsers(metavar="[fetch NAME]")
     fetch_model = actions.add_parser("fetch", help="download a model that others publish")
     fetch_model.add_argument("name", metavar="NAME", help=f"which one: {', '.join(PUBLISHED)}")
-    fetch_model.set_defaults(function=_fetch)
+    fetch_model.set_defaults(function=_fetch, parser=fetch_model)
     return parser
 
 
@@ -92,18 +90,20 @@ def _add_settings(parser: argparse.ArgumentParser, shown: Sequence[str] = EVERYD
     """
     parser.add_argument("--config", metavar="FILE", dest="config_file", help="TOML file with settings")
     for name, entry, kind in all_settings():
-        if ("." in name and name not in FLAGS_OF_SECTIONS) or (only_these and name not in shown):
+        if entry.metadata["is_secret"] or (only_these and name not in shown):
             continue
-        flag = f"--{name.replace('.', '-').replace('_', '-')}"
         default = "" if entry.default in ("", False) else f" ({_shown(entry.default)})"
         help_ = entry.metadata["text"] + default if name in shown else argparse.SUPPRESS
         options: dict[str, Any] = {"dest": f"setting:{name}", "help": help_}
         if kind is bool:
-            parser.add_argument(flag, action="store_const", const=True, **options)
+            flags = [flag_of(name), "--no-auth"] if name == "web.no_auth" else [flag_of(name)]
+            parser.add_argument(*flags, action="store_const", const=True, **options)
+            undo = {**options, "help": argparse.SUPPRESS}
+            parser.add_argument(flag_of(f"no_{name}"), action="store_const", const=False, **undo)
         else:
             metavar = "N" if kind in (int, float) else name.rpartition(".")[2].upper()
             action = "append" if kind == tuple[str, ...] else "store"
-            parser.add_argument(flag, action=action, metavar=metavar, **options)
+            parser.add_argument(flag_of(name), action=action, metavar=metavar, **options)
 
 
 def _shown(default: object) -> str:
@@ -116,14 +116,29 @@ def _load(arguments: argparse.Namespace) -> Settings:
     return load_settings({name: value for name, value in given.items() if value is not None}, arguments.config_file)
 
 
+def _refuse(unknown: list[str], parser: argparse.ArgumentParser) -> None:
+    """Raise ValueError for what the parser of a command does not know, with the flag that comes nearest."""
+    flag = next((text.partition("=")[0] for text in unknown if text.startswith("-")), None)
+    if flag is None:
+        raise ValueError(f"unknown argument {unknown[0]!r}: `{parser.prog} --help` tells how to say it")
+    for name, entry, _ in all_settings():
+        if entry.metadata["is_secret"] and flag == flag_of(name):
+            raise ValueError(f"{flag} is a secret, which others could read here: set {variable_of(name)}")
+    near = difflib.get_close_matches(flag, parser._option_string_actions, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"`{parser.prog} --help` tells the usual ones"
+    raise ValueError(f"unknown flag {flag}: {hint}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit code: 0, 1 for a failure, 2 for wrong usage."""
     # FFmpeg and OpenCV complain of a bad file in their own words, beside our one line.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
     _set_up_logging()
-    arguments = build_parser().parse_args(argv)
+    arguments, unknown = build_parser().parse_known_args(argv)
     try:
+        if unknown:
+            _refuse(unknown, arguments.parser)
         return int(arguments.function(arguments))
     except BrokenPipeError:
         # The reader has seen enough (`mien run ... | head`); keep Python from complaining on exit.
@@ -183,17 +198,23 @@ def _image(arguments: argparse.Namespace) -> int:
     import cv2
 
     from mien.recognizer import EmotionRecognizer
+    from mien.sources.images import read_image
 
     config = _load(arguments).config
+    cv2.setNumThreads(config.threads)
     with quiet_native_log():
         detector = open_detector(config.detector, for_stills=True)
-        recognizer = EmotionRecognizer(config.model, detector, max_faces=100, max_classified=100)
+        recognizer = EmotionRecognizer(
+            config.model, detector, num_threads=config.threads, max_faces=100, max_classified=100
+        )
     is_each_read = True
     for file in arguments.file:
-        image = cv2.imread(file, cv2.IMREAD_COLOR)
+        image = read_image(Path(file))
         if image is None:
             is_each_read = False
-            print(f"error: {file} cannot be read as an image: give a .jpg, .png or the like", file=sys.stderr)
+            is_there = Path(file).exists()
+            reason = "cannot be read as an image: give a .jpg, .png or the like" if is_there else "does not exist"
+            print(f"error: {file} {reason}", file=sys.stderr)
             continue
         recognizer.reset()
         faces = recognizer.recognize(image, 0.0)
@@ -247,14 +268,12 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from mien.neutral import SECONDS, measure, save_calibration, watch_neutral_face
     from mien.streaming import Recognition, make_recognizer
 
+    if arguments.forget:
+        return _forget(arguments)
     config = _load(arguments).config
     with quiet_native_log():
         recognizer = make_recognizer(config)
     with sources.open_source(config.source, config) as source:
-        if arguments.forget:
-            save_calibration(source.name, None)
-            print(f"forgot the neutral face of {source.name}")
-            return 0
         print(f"Look at the camera for {SECONDS:g} seconds, with a face that shows nothing.", flush=True)
         recognition = Recognition(source, recognizer, Health())
         try:
@@ -270,6 +289,33 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _forget(arguments: argparse.Namespace) -> int:
+    """Forget the neutral face of a camera, which need not be here if it is called by the name that is kept."""
+    from mien.neutral import calibrated_cameras, save_calibration
+    from mien.sources.network import hide_secrets
+
+    kept = calibrated_cameras()
+    if not kept:
+        print("nothing to forget: no camera has a neutral face")
+        return 0
+    name = vars(arguments)["setting:source"]  # a URL's name holds ***, which is no setting
+    if name not in kept:
+        config = _load(arguments).config
+        name = hide_secrets(config.source)
+    if name not in kept:
+        try:
+            with sources.open_source(config.source, config) as source:
+                name = source.name
+        except (OSError, ValueError, ImportError) as error:
+            raise OSError(f"{error}; kept are {', '.join(kept)}: --source with such a name needs no camera") from error
+    if name not in kept:
+        print(f"nothing to forget for {name}: kept are {', '.join(kept)}")
+        return 0
+    save_calibration(name, None)
+    print(f"forgot the neutral face of {name}")
+    return 0
+
+
 def _check_outputs(source: str, texts: Sequence[str]) -> None:
     """Raise ValueError for outputs that would overwrite the source or each other."""
     if "text" in texts and "jsonl" in texts:
@@ -278,7 +324,9 @@ def _check_outputs(source: str, texts: Sequence[str]) -> None:
     for text, path in zip(texts, paths, strict=True):
         if paths.count(path) > 1:
             raise ValueError(f"--output {text} is given twice: give each output once")
-        if path.exists() and Path(source).exists() and Path(source).resolve() in (path, path.parent):
+        is_image = path.suffix.lower() in sources.IMAGE_SUFFIXES
+        overwritten = (path, path.parent) if is_image else (path,)
+        if path.exists() and Path(source).exists() and Path(source).resolve() in overwritten:
             raise ValueError(f"--output {text} would overwrite the source: give another name")
 
 
@@ -289,7 +337,7 @@ def _models(_: argparse.Namespace) -> int:
         print(f"{name}{mark}: {card.description}; {card.size_bytes / 1e6:.2f} MB")
     for name, published in PUBLISHED.items():
         facts = f"{published.size_bytes / 1e6:.2f} MB, {published.licence}"
-        path = find_published(name)
+        path = find_published(name) or find_damaged(name)
         if path is not None and is_whole(path, published):
             print(f"{name}: {published.description}; {facts}, in {path}")
         else:

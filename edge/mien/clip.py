@@ -11,7 +11,7 @@ from mien.emotions import EMOTIONS
 from mien.faces import Box, FrameResult, Image
 from mien.health import Health
 from mien.outputs.base import Output
-from mien.outputs.blur import blur_faces
+from mien.outputs.blur import blur_faces, places_of_faces
 from mien.recognizer import EmotionRecognizer
 from mien.sources import Source
 from mien.streaming import FINISH_S, Recognition
@@ -185,7 +185,7 @@ class _Gatherer:
             self._present.append(person)
             if person.is_picture_wanted(face.instant.max(), result.time_s):
                 if shown is None:
-                    shown = blur_faces(image, result.faces) if self._is_blurred else image
+                    shown = blur_faces(image, places_of_faces(result)) if self._is_blurred else image
                 emotion = EMOTIONS[int(face.instant.argmax())]
                 person.keep_picture(face.instant.max(), Thumbnail(result.time_s, emotion, _cut(shown, face.box)))
         if len(self._persons) > known:

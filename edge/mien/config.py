@@ -9,7 +9,7 @@ import math
 import os
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from mien.card import DEFAULT_MODEL
 ENVIRONMENT_PREFIX = "MIEN_"
 CONFIG_VARIABLE = "MIEN_CONFIG"
 DETECTORS = ("auto", "haar", "yunet")
+HIDDEN = "***"
+"""What is shown in place of a secret."""
 
 
 def setting(
@@ -73,8 +75,8 @@ class Config:
     output: tuple[str, ...] = setting(
         ("text",), "text, jsonl, window, web, mqtt or a file (.jsonl, .csv, .mp4, .png); may be repeated"
     )
-    detector: str = setting("auto", "haar, yunet or auto: yunet if `mien models` has it", choices=DETECTORS)
-    model: str = setting(DEFAULT_MODEL, "name in `mien models`, or a .tflite file")
+    detector: str = setting("auto", "haar, yunet or auto: yunet if it was fetched", choices=DETECTORS)
+    model: str = setting(DEFAULT_MODEL, "one of `mien models`, or a .tflite file")
     threads: int = setting(2, "threads of detector and classifier", least=1, most=64)
     max_faces: int = setting(8, "faces followed at once, largest first", least=1, most=100)
     max_classified: int = setting(4, "faces classified in one frame, in turns if there are more", least=1, most=100)
@@ -97,9 +99,7 @@ class Config:
     web: WebConfig = field(default_factory=WebConfig)
 
     def __post_init__(self) -> None:
-        sides = self.size.split("x")
-        if len(sides) != 2 or not all(side.isdecimal() and 16 <= int(side) <= 8192 for side in sides):
-            raise ValueError(f"size is {self.size!r}: allowed is WIDTHxHEIGHT in pixels, such as 640x480")
+        _check_size(self.size, f"size is {self.size!r}")
 
     @property
     def camera_size(self) -> tuple[int, int]:
@@ -121,6 +121,16 @@ class Settings:
     origins: dict[str, str]
 
 
+def flag_of(name: str) -> str:
+    """Return the flag of a setting: --web-port of "web.port"."""
+    return f"--{name.replace('.', '-').replace('_', '-')}"
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting: MIEN_WEB_PORT of "web.port"."""
+    return ENVIRONMENT_PREFIX + name.replace(".", "_").upper()
+
+
 def load_settings(
     flags: Mapping[str, Any] | None = None,
     path: str | Path | None = None,
@@ -129,7 +139,7 @@ def load_settings(
     """Gather the settings of a run.
 
     Args:
-        flags: dotted name -> value or its text, of what was given on the command line.
+        flags: dotted name -> value or its text, of what was given on the command line or by a program.
         path: of the TOML file; None: the one that MIEN_CONFIG names, or none.
         environment: None: that of the process.
 
@@ -145,8 +155,10 @@ def load_settings(
     values.update(_from_environment(environment))
     kinds = {name: kind for name, _, kind in all_settings()}
     for name, value in (flags or {}).items():
+        if name not in kinds:
+            raise ValueError(f"unknown setting {name}: {_hint(name, kinds)}")
         value = _parse(value, kinds[name]) if isinstance(value, str) else value
-        values[name] = (value, f"--{name.replace('.', '-').replace('_', '-')}")
+        values[name] = (value, flag_of(f"no_{name}" if value is False else name))
     checked = {name: (_check(name, value, origin), origin) for name, (value, origin) in values.items()}
     return Settings(_build(checked), {name: checked.get(name, (None, "default"))[1] for name, _, _ in all_settings()})
 
@@ -177,6 +189,10 @@ def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
     for key, value in content.items():
         if key in sections and isinstance(value, dict):
             flat.update({f"{key}.{inner}": (inner_value, str(path)) for inner, inner_value in value.items()})
+        elif isinstance(value, dict):
+            near = difflib.get_close_matches(key, sections, n=1, cutoff=0.5)
+            hint = f"did you mean [{near[0]}]?" if near else f"allowed are [{'], ['.join(sorted(sections))}]"
+            raise ValueError(f"unknown section [{key}] in {path}: {hint}")
         else:
             flat[key] = (value, str(path))
     return flat
@@ -184,7 +200,7 @@ def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     """Take the settings' own variables; another MIEN_* may belong to somebody else, unless it is spelt like ours."""
-    ours = {ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): (name, kind) for name, _, kind in all_settings()}
+    ours = {variable_of(name): (name, kind) for name, _, kind in all_settings()}
     found: dict[str, tuple[Any, str]] = {}
     for variable, text in environment.items():
         if variable in ours:
@@ -215,14 +231,15 @@ def _check(name: str, value: Any, origin: str) -> Any:
     """Return the value in its setting's own type, or raise ValueError."""
     known = {known_name: (entry, kind) for known_name, entry, kind in all_settings()}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}"
-        raise ValueError(f"unknown key {name!r} in {origin}: {hint}")
+        raise ValueError(f"unknown key {name!r} in {origin}: {_hint(name, known)}")
     entry, kind = known[name]
     allowed, least, most = entry.metadata["choices"], entry.metadata["least"], entry.metadata["most"]
     given = f"{name} is {value!r} ({origin})"
     if entry.metadata["is_secret"] and not isinstance(value, str):
         given = f"{name} ({origin})"
+    is_hidden = value == HIDDEN if entry.metadata["is_secret"] else name == "source" and _is_hidden_url(value)
+    if is_hidden:
+        raise ValueError(f"{name} ({origin}) holds {HIDDEN}, which stands for a secret: give the secret, or no {name}")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind == tuple[str, ...]:
@@ -230,16 +247,36 @@ def _check(name: str, value: Any, origin: str) -> Any:
         if not isinstance(value, list | tuple) or not value or not all(isinstance(part, str) for part in value):
             raise ValueError(f"{given}: allowed is a list of texts")
         return tuple(value)
-    if type(value) is not kind or (kind is float and math.isnan(value)):
-        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-        raise ValueError(f"{given}: allowed is {kinds[kind]}")
     if allowed and value not in allowed:
         near = difflib.get_close_matches(str(value), map(str, allowed), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"{given}: allowed are {', '.join(map(str, allowed))}{hint}")
+    if type(value) is not kind or (kind is float and math.isnan(value)):
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        limits = "" if least is None else f", {least:g} to {most:g}"
+        raise ValueError(f"{given}: allowed is {kinds[kind]}{limits}")
     if least is not None and not least <= value <= most:
         raise ValueError(f"{given}: allowed is {least:g} to {most:g}")
+    if name == "source" and not value:  # which would be the current folder
+        raise ValueError(f"{given}: allowed is {entry.metadata['text']}")
+    if name == "size":
+        _check_size(value, given)
     return value
+
+
+def _check_size(size: str, given: str) -> None:
+    sides = size.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and 16 <= int(side) <= 8192 for side in sides):
+        raise ValueError(f"{given}: allowed is WIDTHxHEIGHT in pixels, such as 640x480")
+
+
+def _is_hidden_url(value: Any) -> bool:
+    return isinstance(value, str) and "://" in value and HIDDEN in value
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else "`mien config show` lists all"
 
 
 def _build(checked: dict[str, tuple[Any, str]]) -> Config:
@@ -251,7 +288,7 @@ def _build(checked: dict[str, tuple[Any, str]]) -> Config:
 
 
 def to_toml(settings: Settings) -> str:
-    """Return the settings as TOML, each with where its value came from; secrets are not shown."""
+    """Return the settings as TOML, each with where its value came from; of a secret, a comment tells only that."""
     from mien.sources.network import hide_secrets
 
     lines, section = [], ""
@@ -263,10 +300,13 @@ def to_toml(settings: Settings) -> str:
         if prefix != section:
             lines += ["", f"[{prefix}]"]
             section = prefix
-        if name == "source":
-            value = hide_secrets(value)
-        shown = '"***"' if entry.metadata["is_secret"] and value else _toml_value(value)
-        lines.append(f"{last} = {shown}".ljust(40) + f"  # {settings.origins[name]}: {entry.metadata['text']}")
+        origin, text = settings.origins[name], entry.metadata["text"]
+        if name == "source" and (public := hide_secrets(value)) != value:
+            lines.append(f"# source is set, by {origin}, to {public}: {text}")
+        elif entry.metadata["is_secret"] and value:
+            lines.append(f"# {last} is set, by {origin}: {text}")
+        else:
+            lines.append(f"{last} = {_toml_value(value)}".ljust(40) + f"  # {origin}: {text}")
     return "\n".join(lines) + "\n"
 
 

@@ -27,6 +27,11 @@ class Box(NamedTuple):
         )
 
     @property
+    def area(self) -> int:
+        """Width times height, in pixels."""
+        return self.width * self.height
+
+    @property
     def centre(self) -> tuple[float, float]:
         """X and y of the middle, in pixels."""
         return self.x + self.width / 2, self.y + self.height / 2
@@ -114,6 +119,8 @@ class FrameResult:
         name: of the file, where each frame is a file of its own.
         latency_s: from when the frame was taken (by the sensor, where the camera says it) to this result.
         taken_s: when a camera took the frame, on a clock that nobody sets (`time.monotonic()`); None for files.
+        seen: where faces are or may be: all that were found, shown or not, and where those that were missed in this
+            frame are expected. Whoever hides faces hides these, too; they are not in the JSON.
         image: the frame, (H, W, 3) BGR, where a program asked for it with `mien.stream`; it is never in the JSON.
     """
 
@@ -123,6 +130,7 @@ class FrameResult:
     name: str = ""
     latency_s: float = 0.0
     taken_s: float | None = None
+    seen: tuple[Box, ...] = ()
     image: Image | None = None
 
     @property

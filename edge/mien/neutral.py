@@ -36,6 +36,9 @@ WAIT_S = 30.0
 SMALLEST = 1e-3
 """What a probability of 0 is taken for: its logarithm counts."""
 
+LOWEST = -10.0
+"""No offset is lower: `measure` gives -8 at least, by `SMALLEST` and `MARGIN`."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -109,6 +112,15 @@ def save_calibration(camera: str, calibration: Calibration | None) -> None:
     write_text_whole(path, json.dumps(content, indent=2) + "\n")
 
 
+def calibrated_cameras() -> list[str]:
+    """Return the names of the cameras that have a calibration.
+
+    Raises:
+        ValueError: the file that holds the calibrations is damaged.
+    """
+    return list(_read())
+
+
 def _read() -> dict[str, Any]:
     path = data_dir() / "neutral.json"
     if not path.exists():
@@ -116,8 +128,11 @@ def _read() -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for entry in content.values():
-            if set(Calibration(**entry).offsets) != set(EMOTIONS):
-                raise ValueError(f"offsets are those of {', '.join(entry['offsets'])}")
+            offsets = Calibration(**entry).offsets
+            if set(offsets) != set(EMOTIONS):
+                raise ValueError(f"offsets are those of {', '.join(offsets)}")
+            if not all(LOWEST <= offset <= 0 for offset in offsets.values()):  # not of NaN, either
+                raise ValueError(f"offsets are {LOWEST:g} to 0, and not {', '.join(map(str, offsets.values()))}")
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it and run `mien calibrate` again") from error
     return dict(content)

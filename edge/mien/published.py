@@ -55,6 +55,12 @@ def find_published(name: str) -> Path | None:
     return next((path for path in _places(published) if _size(path) == published.size_bytes), None)
 
 
+def find_damaged(name: str) -> Path | None:
+    """Return where a file lies that is called like a model and has another size, such as a Git LFS pointer."""
+    published = PUBLISHED[name]
+    return next((path for path in _places(published) if _size(path) not in (None, published.size_bytes)), None)
+
+
 def require_published(name: str) -> Path:
     """Return where a model lies, whole.
 
@@ -63,7 +69,7 @@ def require_published(name: str) -> Path:
         ValueError: it is damaged.
     """
     published = PUBLISHED[name]
-    path = find_published(name) or next((path for path in _places(published) if _size(path) is not None), None)
+    path = find_published(name) or find_damaged(name)
     if path is None:
         raise FileNotFoundError(
             f"{name}'s model is not here: `mien models fetch {name}` brings it, or take --detector haar"

@@ -8,11 +8,14 @@ import numpy as np
 from mien.classifier import EmotionClassifier
 from mien.detectors import FaceDetector, HaarDetector
 from mien.emotions import EMOTIONS
-from mien.faces import Face, Image
+from mien.faces import Box, Face, Image
 from mien.neutral import Calibration
 from mien.preprocess import check_frame, crop_face, to_gray
 from mien.search import FaceSearch
 from mien.tracker import Track, Tracker
+
+SHOWN_FIRST = 1.5
+"""Where there are too many faces, a newcomer's box must be so much larger than a shown one's: boxes tremble."""
 
 
 class EmotionRecognizer:
@@ -22,15 +25,18 @@ class EmotionRecognizer:
         model: a name of `mien models`, a path to a `.tflite` file, or None for the default model.
         detector: what finds the faces; None takes a `HaarDetector`.
         num_threads: threads of the classifier.
-        max_faces: at most so many faces a frame, the largest first.
+        max_faces: at most so many faces a frame, the largest first; one that was shown before goes before a newcomer
+            of about its size.
         max_classified: so many of them are classified in one frame; in turns, if there are more.
         smoothing_s: time constant of the smoothing of each face's probabilities; 0 switches it off, and so the
             hold on an emotion that is about as probable as another; `math.inf` gives the mean over all frames.
+        max_tracked: so many are followed, shown or not; None: twice `max_faces`.
         detect_interval_s: seconds in which the whole frame is searched once; in between, the search goes on around
             known faces. 0: the whole frame every time.
 
     Attributes:
         classifier: what names the emotions.
+        seen: boxes of the last frame: all faces that were found, and where those that were missed are expected.
         calibration: of the camera's neutral face, if `mien calibrate` has measured it; it may be set at any time.
 
     Raises:
@@ -48,6 +54,7 @@ class EmotionRecognizer:
         max_classified: int = 4,
         smoothing_s: float = 0.5,
         detect_interval_s: float = 0.5,
+        max_tracked: int | None = None,
     ) -> None:
         if max_faces < 1 or max_classified < 1 or not smoothing_s >= 0 or not detect_interval_s >= 0:
             raise ValueError(
@@ -57,6 +64,7 @@ class EmotionRecognizer:
         self.classifier = EmotionClassifier(model, num_threads)
         self._detector = detector or HaarDetector()
         self._max_faces, self._max_classified = max_faces, max_classified
+        self._max_tracked = 2 * max_faces if max_tracked is None else max_tracked
         self._smoothing_s, self._detect_interval_s = smoothing_s, detect_interval_s
         self.reset()
 
@@ -64,6 +72,8 @@ class EmotionRecognizer:
         """Forget all tracks: the next frame has nothing to do with the last."""
         self._tracker = Tracker()
         self._search = FaceSearch(self._detector, self._detect_interval_s)
+        self._shown: set[int] = set()  # ids of the last frame's faces
+        self.seen: tuple[Box, ...] = ()
 
     def recognize(self, frame: Image, timestamp_s: float | None = None, luma: Image | None = None) -> list[Face]:
         """Return the faces of a frame, largest first.
@@ -85,9 +95,21 @@ class EmotionRecognizer:
             for track in self._tracker.known(now_s)
         ]
         boxes = [box.scaled(1 / scale_x, 1 / scale_y) for box in self._search.find(picture, known, now_s)]
-        tracks = self._tracker.update(boxes[: self._max_faces], now_s)
+        followed = self._tracker.update(boxes[: self._max_tracked], now_s)
+        missed = [track for track in self._tracker.known(now_s) if track.last_seen_s < now_s]
+        self.seen = (*boxes, *(track.expected(now_s) for track in missed))
+        tracks = self._choose(followed)
         self._classify(picture if picture.shape[:2] == frame.shape[:2] else frame, tracks, now_s)
         return [self._face(track, now_s) for track in tracks if track.probabilities is not None]
+
+    def _choose(self, tracks: list[Track]) -> list[Track]:
+        """Return the tracks that are shown, in the same order."""
+
+        def size(track: Track) -> float:
+            return track.box.area * (SHOWN_FIRST if track.track_id in self._shown else 1.0)
+
+        self._shown = {track.track_id for track in sorted(tracks, key=size, reverse=True)[: self._max_faces]}
+        return [track for track in tracks if track.track_id in self._shown]
 
     def _classify(self, picture: Image, tracks: list[Track], now_s: float) -> None:
         """Classify those faces whose last time is longest ago."""

@@ -78,4 +78,4 @@ def _without_doubles(boxes: list[Box]) -> list[Box]:
     for box in boxes:
         if not any(box.is_same_face(other) for other in kept):
             kept.append(box)
-    return sorted(kept, key=lambda box: box.width * box.height, reverse=True)
+    return sorted(kept, key=lambda box: box.area, reverse=True)

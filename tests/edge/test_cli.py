@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import numpy as np
 import pytest
 
 from mien.cli import main
-from mien.faces import Box
+from mien.faces import Box, FrameResult
+from mien.outputs.text import TextOutput
 from mien.sources import DEMO_CLIP
 from tests.conftest import REPOSITORY, require_program
 
@@ -65,6 +68,13 @@ def test_a_closed_standard_output_does_not_matter(tmp_path: Path) -> None:
     assert len((tmp_path / "faces.jsonl").read_text().splitlines()) == 250
 
 
+def test_json_lines_need_a_standard_output() -> None:
+    script = f"{sys.executable} -m mien run --source demo --output jsonl >&-"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "error: standard output is closed: give jsonl a file, such as --output faces.jsonl\n"
+
+
 def test_several_outputs_are_written_in_one_run(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.mp4", "sheet.png", "faces.jsonl")]
     arguments = [text for file in files for text in ("--output", str(file))]
@@ -80,6 +90,41 @@ def test_a_folder_of_images_gives_a_line_each(tmp_path: Path, portrait: np.ndarr
     lines = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
     assert [[face["id"] for face in line["faces"]] for line in lines] == [[1], [1]]
     assert lines[0]["faces"] == lines[1]["faces"]
+
+
+def write_huge_png(path: Path) -> None:
+    """Write the beginning of a PNG with more pixels than OpenCV reads."""
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    path.write_bytes(content)
+
+
+def test_a_folder_skips_an_image_with_too_many_pixels(
+    tmp_path: Path, portrait: np.ndarray, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_huge_png(tmp_path / "a.png")
+    cv2.imwrite(str(tmp_path / "b.png"), portrait)
+    assert main(["run", "--source", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("b.png  happy ")
+    assert "a.png cannot be read as an image: skipped" in caplog.text
+
+
+def test_results_may_lie_in_the_folder_of_the_images_and_be_replaced(
+    tmp_path: Path, portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", portrait)
+    for source in (str(tmp_path), "."):
+        assert main(["run", "--source", source, "--output", "faces.jsonl"]) == 0
+        assert len(Path("faces.jsonl").read_text().splitlines()) == 1
+
+
+def test_help_of_run_fits_on_a_screen() -> None:
+    command = [sys.executable, "-m", "mien", "run", "--help"]
+    result = subprocess.run(command, env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True)
+    assert len(result.stdout.splitlines()) <= 24
 
 
 @pytest.mark.parametrize(
@@ -102,6 +147,21 @@ def test_a_folder_of_images_gives_a_line_each(tmp_path: Path, portrait: np.ndarr
         (["--source", "demo", "--output", "jsonl", "--output", "text"], 2, "both print"),
         (["--source", "demo", "--smoothing-s", "nan"], 2, "smoothing_s is nan (--smoothing-s): allowed is a number"),
         (["--source", "demo", "--model", ""], 2, "unknown model ''"),
+        (["--source", ""], 2, "source is '' (--source): allowed is auto, picamera, "),
+        (["--source", "demo", "--detectr", "haar"], 2, "unknown flag --detectr: did you mean --detector?"),
+        (
+            ["--source", "demo", "--max-face=2", "--max-fases=2"],
+            2,
+            "unknown flag --max-fases: did you mean --max-faces?",
+        ),
+        (["--source", "demo", "--mqtt-hots", "x"], 2, "unknown flag --mqtt-hots: did you mean --mqtt-host?"),
+        (["--source", "demo", "--xyzzy"], 2, "unknown flag --xyzzy: `mien run --help` tells the usual ones"),
+        (
+            ["--source", "demo", "--web-token", "x"],
+            2,
+            "--web-token is a secret, which others could read here: set MIEN",
+        ),
+        (["clip.mp4"], 2, "unknown argument 'clip.mp4': `mien run --help` tells how to say it"),
     ],
 )
 def test_a_mistake_gets_one_line_and_leaves_nothing(
@@ -224,6 +284,38 @@ def test_photographs_get_a_line_each_and_a_bad_file_an_error(
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r".*face\.png  happy \d+%, \d+ pixels wide at \(\d+, \d+\)", lines[0])
     assert lines[1:] == [f"{files[2]}  no face"]
+
+
+def test_photographs_that_are_missing_or_too_large_do_not_stop_the_others(
+    tmp_path: Path, portrait: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(tmp_path / name) for name in ("missing.jpg", "huge.png", "face.png")]
+    write_huge_png(Path(files[1]))
+    cv2.imwrite(files[2], portrait)
+    assert main(["image", *files]) == 1
+    output = capsys.readouterr()
+    assert output.out.startswith(f"{files[2]}  happy ")
+    assert output.err.splitlines() == [
+        f"error: {files[0]} does not exist",
+        f"error: {files[1]} cannot be read as an image: give a .jpg, .png or the like",
+    ]
+
+
+def test_photographs_take_as_many_threads_as_they_are_told(
+    tmp_path: Path, portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "face.png"), portrait)
+    for threads in (1, 2):
+        monkeypatch.setenv("MIEN_THREADS", str(threads))
+        assert main(["image", str(tmp_path / "face.png")]) == 0
+        assert cv2.getNumThreads() == threads
+
+
+def test_one_frame_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
+    output = TextOutput()
+    output.write(np.zeros((60, 80, 3), np.uint8), FrameResult(0.0, 0, []))
+    output.close()
+    assert capsys.readouterr().out.startswith("1 frame in ")
 
 
 def test_models_are_listed_with_their_size(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import mien
 from mien.cli import main
 from mien.config import Config, load_settings, to_toml
 
@@ -40,13 +41,67 @@ def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
     assert load_settings({}, None, {}).config == Config()
 
 
+def test_what_is_shown_with_secrets_can_be_read_again_without_them(tmp_path: Path) -> None:
+    secrets = {"MIEN_MQTT_PASSWORD": "open sesame", "MIEN_WEB_TOKEN": "xyzzy", "MIEN_SOURCE": "rtsp://me:12345@door/1"}
+    file = tmp_path / "shown.toml"
+    file.write_text(to_toml(load_settings({"threads": "3"}, environment=secrets)))
+    assert load_settings(path=file, environment={}).config == Config(threads=3)
+    assert load_settings(path=file, environment=secrets).config.web.token == "xyzzy"
+
+
+@pytest.mark.parametrize(
+    "content", ['[web]\ntoken = "***"', '[mqtt]\npassword = "***"', 'source = "rtsp://***@door/1?key=***"']
+)
+def test_the_stars_that_stand_for_a_secret_are_no_secret(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "mien.toml"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"mien\.toml\) holds \*\*\*, which stands for a secret: give the secret"):
+        load_settings(path=file, environment={})
+
+
+def test_a_switch_of_the_file_is_undone_by_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mien.toml"
+    file.write_text("mirror = true\n[mqtt]\ntls = true\n")
+    assert main(["config", "show", "--config", str(file), "--no-mirror", "--no-mqtt-tls", "--no-auth"]) == 0
+    shown = capsys.readouterr().out
+    assert (tomllib.loads(shown)["mirror"], tomllib.loads(shown)["mqtt"]["tls"]) == (False, False)
+    assert tomllib.loads(shown)["web"]["no_auth"]
+    assert "# --no-mirror: " in shown
+
+
+def test_every_setting_but_a_secret_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [
+        "--mqtt-host",
+        "broker",
+        "--mqtt-port",
+        "1",
+        "--mqtt-qos",
+        "2",
+        "--web-picture-rate",
+        "5",
+        "--threads",
+        "1",
+    ]
+    assert main(["config", "show", *flags]) == 0
+    shown = tomllib.loads(capsys.readouterr().out)
+    assert (shown["mqtt"]["host"], shown["mqtt"]["port"], shown["mqtt"]["qos"]) == ("broker", 1, 2)
+    assert (shown["web"]["picture_rate"], shown["threads"]) == (5.0, 1)
+
+
+@pytest.mark.parametrize("value", [1, "1"])
+def test_a_mistake_of_a_program_is_not_called_a_flag(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^unknown setting max_face: did you mean max_faces\?$"):
+        next(mien.stream("demo", max_face=value))
+
+
 def test_secrets_are_not_shown() -> None:
     secrets = {"MIEN_MQTT_PASSWORD": "open sesame", "MIEN_WEB_TOKEN": "xyzzy", "MIEN_SOURCE": "rtsp://me:12345@door/1"}
     shown = to_toml(load_settings(environment=secrets))
     assert "12345" not in shown
     assert "sesame" not in shown
     assert "xyzzy" not in shown
-    assert tomllib.loads(shown)["mqtt"]["password"] == "***"
+    assert "# token is set, by MIEN_WEB_TOKEN: what a browser must give" in shown
+    assert "# source is set, by MIEN_SOURCE, to rtsp://***@door/1: " in shown
 
 
 def test_config_show_says_where_each_value_comes_from(
@@ -71,7 +126,13 @@ def test_config_show_says_where_each_value_comes_from(
         ("rotate = 45", r"rotate is 45 .*: allowed are 0, 90, 180, 270"),
         ("mirror = 1", r"mirror is 1 .*: allowed is true or false"),
         ("output = []", r"output is \[\] .*: allowed is a list of texts"),
-        ('size = "640"', r"size is '640': allowed is WIDTHxHEIGHT"),
+        ('size = "640"', r"size is '640' \(.*mien\.toml\): allowed is WIDTHxHEIGHT"),
+        ('max_faces = "3"', r"max_faces is '3' .*: allowed is a whole number, 1 to 100$"),
+        ('rotate = "90"', r"rotate is '90' .*: allowed are 0, 90, 180, 270"),
+        ("[wbe]\nport = 1", r"unknown section \[wbe\] in .*mien\.toml: did you mean \[web\]\?"),
+        ("[xyzzy]\nport = 1", r"unknown section \[xyzzy\] in .*: allowed are \[mqtt\], \[web\]"),
+        ("xyzzy = 1", r"unknown key 'xyzzy' in .*: `mien config show` lists all$"),
+        ('source = ""', r"source is '' .*: allowed is auto, picamera, "),
         ("max_faces = ", r"mien\.toml is not TOML: "),
         ("[web]\ntoken = 12345", r"web\.token \(.*\): allowed is a text"),
     ],

@@ -115,6 +115,26 @@ def test_without_a_face_for_long_enough_nothing_is_learnt(lengths: list[tuple[fl
         watch_neutral_face(watched(*lengths), lambda _: None)
 
 
+def keep(offset: object = -1.0, name: str = "kitchen") -> Path:
+    """Write a calibration of a camera; return its file."""
+    path = data_dir() / "neutral.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entry = {"sha256": "0", "date": "2025-01-01", "offsets": dict.fromkeys(EMOTIONS, 0.0) | {"sad": offset}}
+    path.write_text(json.dumps({name: entry}))
+    return path
+
+
+@pytest.mark.parametrize("offset", [None, "low", float("nan"), float("-inf"), 0.5, [-1.0]])
+def test_offsets_that_are_no_numbers_of_0_or_less_are_refused(
+    capsys: pytest.CaptureFixture[str], offset: object
+) -> None:
+    path = keep(offset)
+    assert main(["run", "--source", "demo"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path} is damaged (")
+    assert len(error.splitlines()) == 1
+
+
 def test_a_damaged_file_is_named_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     path = data_dir() / "neutral.json"
     path.parent.mkdir(parents=True)
@@ -122,3 +142,39 @@ def test_a_damaged_file_is_named_and_kept(capsys: pytest.CaptureFixture[str]) ->
     assert main(["run", "--source", "demo"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {path} is damaged (")
     assert path.read_text() == '{"camera": {}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("kitchen", "kitchen"),
+        ("/dev/v4l/by-path/gone", "/dev/v4l/by-path/gone"),
+        ("rtsp://***@door.invalid/1", "rtsp://me:12345@door.invalid/1"),
+        ("rtsp://***@door.invalid/1", "rtsp://***@door.invalid/1"),
+    ],
+)
+def test_a_camera_that_is_gone_is_forgotten_by_its_name(
+    capsys: pytest.CaptureFixture[str], name: str, source: str
+) -> None:
+    path = keep(name=name)
+    assert main(["calibrate", "--forget", "--source", source]) == 0
+    assert capsys.readouterr().out == f"forgot the neutral face of {name}\n"
+    assert json.loads(path.read_text()) == {}
+
+
+def test_a_camera_that_is_not_here_is_told_with_the_names_that_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    path = keep()
+    before = path.read_text()
+    assert main(["calibrate", "--forget", "--source", "/dev/video97"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: there is no camera at /dev/video97")
+    assert error.endswith("; kept are kitchen: --source with such a name needs no camera\n")
+    assert path.read_text() == before
+
+
+def test_nothing_is_forgotten_where_nothing_was_learnt(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", "--forget", "--source", "/dev/video97"]) == 0
+    assert capsys.readouterr().out == "nothing to forget: no camera has a neutral face\n"
+    keep()
+    assert main(["calibrate", "--forget", "--source", "demo"]) == 0
+    assert capsys.readouterr().out == f"nothing to forget for {DEMO_CLIP}: kept are kitchen\n"

@@ -4,16 +4,22 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from mien import EMOTIONS, Box, EmotionRecognizer
+from mien import EMOTIONS, Box, EmotionRecognizer, Face
 from mien.card import find_model
+from mien.config import Config
 from mien.faces import Image
+from mien.preprocess import to_gray
 from mien.sources import open_source
+from mien.streaming import make_recognizer
 
 
 class FixedDetector:
@@ -56,8 +62,6 @@ def test_a_face_below_its_threshold_is_unsure(portrait: Image, tmp_path: Path) -
 
 
 def test_gray_frames_give_the_same_faces(portrait: Image) -> None:
-    import cv2
-
     gray = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
     color_face, gray_face = (EmotionRecognizer().recognize(frame)[0] for frame in (portrait, gray))
     assert color_face.box == gray_face.box
@@ -137,3 +141,65 @@ def test_the_label_of_a_still_face_hardly_flickers(media: Path) -> None:
     print(f"label changes in 20 s: {raw} without smoothing, {smoothed} with it")
     assert raw >= 60
     assert smoothed <= raw / 10
+
+
+def test_all_faces_get_their_turn_when_there_are_more_than_can_be_classified(portrait: Image) -> None:
+    boxes = [Box(100 * place, 0, 90, 90) for place in range(4)]
+    recognizer = EmotionRecognizer(detector=FixedDetector(*boxes), max_classified=1)
+    answered = [[face.track_id for face in recognizer.recognize(portrait, 0.1 * frame)] for frame in range(4)]
+    assert answered == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4]]
+    turns = [
+        [face.track_id for face in recognizer.recognize(portrait, 0.1 * frame) if face.instant is not None]
+        for frame in range(4, 12)
+    ]
+    assert turns == [[1], [2], [3], [4]] * 2
+
+
+def test_the_same_faces_are_shown_while_boxes_of_about_one_size_tremble(portrait: Image) -> None:
+    detector = FixedDetector()
+    recognizer, rng = EmotionRecognizer(detector=detector, max_faces=2), np.random.default_rng(0)
+    shown = set()
+    for frame in range(50):
+        boxes = [Box(120 * place, 0, 90, 90 + int(rng.integers(8))) for place in range(4)]
+        detector.boxes = sorted(boxes, key=lambda box: box.area, reverse=True)
+        shown.add(frozenset(face.track_id for face in recognizer.recognize(portrait, 0.03 * frame)))
+    assert len(shown) == 1
+    detector.boxes = [Box(360, 0, 120, 120), *(Box(120 * place, 0, 90, 90) for place in range(3))]
+    assert recognizer.recognize(portrait, 1.5)[0].box == detector.boxes[0]  # who comes nearer is shown
+
+
+def test_the_margin_of_the_card_is_cut_around_a_box(portrait: Image, tmp_path: Path) -> None:
+    model = find_model(None)
+    card = json.loads(model.with_suffix(".json").read_text()) | {"crop_margin": 0.25}
+    shutil.copy(model, tmp_path)
+    (tmp_path / f"{model.stem}.json").write_text(json.dumps(card))
+    box = Box(200, 40, 100, 100)
+    (with_margin,) = EmotionRecognizer(tmp_path / model.name, FixedDetector(box)).recognize(portrait)
+    (larger,) = EmotionRecognizer(detector=FixedDetector(Box(175, 15, 150, 150))).recognize(portrait)
+    (plain,) = EmotionRecognizer(detector=FixedDetector(box)).recognize(portrait)
+    np.testing.assert_allclose(with_margin.probabilities, larger.probabilities, atol=1e-6)
+    assert np.abs(with_margin.probabilities - plain.probabilities).max() > 1e-3
+
+
+def test_faces_are_found_in_the_small_gray_picture_of_a_camera_and_cut_from_the_large_one(portrait: Image) -> None:
+    luma = to_gray(cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    (face,) = EmotionRecognizer().recognize(portrait, 0.0, luma)
+    (whole,) = EmotionRecognizer().recognize(portrait, 0.0)
+    assert face.box.overlap(whole.box) > 0.6
+    assert EmotionRecognizer().recognize(portrait, 0.0, np.full_like(luma, 127)) == []
+
+
+def test_the_settings_of_a_run_reach_its_recognizer(portrait: Image) -> None:
+    def find(**settings: Any) -> list[Face]:
+        return make_recognizer(replace(Config(), **settings)).recognize(small, 0.0)
+
+    small = np.full_like(portrait, 90)
+    small[:180, :240] = cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    assert len(find()) == 1
+    assert find(min_face=0.5) == []
+    assert find(detect_side=80) == []
+    recognizer = make_recognizer(
+        Config(smoothing_s=1.5, detect_interval_s=2.5, max_classified=3, max_faces=5, detector="haar")
+    )
+    assert (recognizer._smoothing_s, recognizer._detect_interval_s) == (1.5, 2.5)
+    assert (recognizer._max_classified, recognizer._max_faces) == (3, 5)

@@ -1,11 +1,13 @@
 """YuNet sees what Haar misses, with boxes framed like Haar's; its model is not in the repository."""
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mien.cli import main
 from mien.detectors import FaceDetector, HaarDetector, StepwiseDetector, open_detector
 from mien.detectors.yunet import YuNetDetector
 from mien.faces import Box, Image
@@ -144,3 +146,16 @@ def test_bottles_are_no_faces(fetched: Path, media: Path) -> None:
     recognizer = EmotionRecognizer(detector=open_detector("yunet"))
     with open_source(str(media / "clips" / "bottles_no_face.mp4")) as source:
         assert sum(len(recognizer.recognize(frame.image, frame.time_s)) for frame in source) == 0
+
+
+def test_photographs_are_searched_with_the_detector_that_is_named(
+    fetched: Path, portrait: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "leaning.png"
+    turn = cv2.getRotationMatrix2D(FACE.centre, 60, 1)
+    cv2.imwrite(str(photo), cv2.warpAffine(portrait, turn, (480, 360), borderMode=cv2.BORDER_REPLICATE))
+    found = {}
+    for detector in ("haar", "yunet", "auto"):
+        assert main(["image", str(photo), "--detector", detector, "--json"]) == 0
+        found[detector] = len(json.loads(capsys.readouterr().out)["faces"])
+    assert found == {"haar": 0, "yunet": 1, "auto": 1}

@@ -3,10 +3,14 @@
 A new detector is one new file with one class, and one line in `open_detector`.
 """
 
+import logging
+
 from mien.detectors.base import FaceDetector, StepwiseDetector
 from mien.detectors.haar import HaarDetector
 
 __all__ = ["FaceDetector", "HaarDetector", "StepwiseDetector", "open_detector"]
+
+logger = logging.getLogger(__name__)
 
 STILLS_SIDE, STILLS_MIN_FACE = 640, 0.045
 
@@ -28,10 +32,12 @@ def open_detector(
         ImportError: this OpenCV lacks the detector.
     """
     from mien.detectors.yunet import YuNetDetector
-    from mien.published import find_published, require_published
+    from mien.published import find_damaged, find_published, require_published
 
     if for_stills:
         max_side, min_face = STILLS_SIDE, STILLS_MIN_FACE
     if name == "yunet" or (name == "auto" and find_published("yunet") is not None):
         return YuNetDetector(require_published("yunet"), max_side, min_face)
+    if name == "auto" and (path := find_damaged("yunet")):
+        logger.warning("%s is damaged, so haar finds the faces: `mien models fetch yunet` brings it again", path)
     return HaarDetector.for_stills() if for_stills else HaarDetector(max_side, min_face=min_face)

@@ -23,7 +23,7 @@ SAME_FACE = 0.4
 REGION_FACE = 44
 """A known face is scaled to so many pixels before it is searched again: the cascades' windows have 20."""
 
-REGION_SIZES = (0.75, 1.33)
+REGION_SIZES = (0.82, 1.22)
 """Smallest and largest size of a known face that is searched, as a multiple of the last one."""
 
 TILTS_DEGREES = (-25, 25, -45, 45)
@@ -69,9 +69,10 @@ class HaarDetector:
         self._votes = votes or LIVE_VOTES
         if unknown := set(self._votes) - {FRONTAL, PROFILE, MIRRORED}:
             raise ValueError(f"unknown cascade {min(unknown)!r}: allowed are {FRONTAL}, {PROFILE} and {MIRRORED!r}")
-        self._cascades = {name: _load_cascade(name.split(",")[0]) for name in (FRONTAL, PROFILE, MIRRORED)}
+        self._cascades = {name: load_cascade(name.split(",")[0]) for name in (FRONTAL, PROFILE, MIRRORED)}
         self._max_side, self._scale_factor = max_side, scale_factor
         self._min_votes, self._min_face = min_votes, min_face
+        self._steps = lru_cache(maxsize=4)(self._list_steps)
 
     @classmethod
     def for_stills(cls) -> "HaarDetector":
@@ -84,7 +85,7 @@ class HaarDetector:
         smallest = self._smallest(small.shape)
         hits = {name: self._search(name, small, smallest, 0) for name in self._votes}
         boxes = [Box(*box).scaled(1 / scale, 1 / scale) for box, _ in _agree(hits, self._votes, self._min_votes)]
-        return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
+        return sorted(boxes, key=lambda box: box.area, reverse=True)
 
     def count_steps(self, shape: tuple[int, int]) -> int:
         """Return in how many steps a frame of (height, width) is searched."""
@@ -154,8 +155,7 @@ class HaarDetector:
             hits[:, 0] = gray.shape[1] - hits[:, 0] - hits[:, 2]
         return hits
 
-    @lru_cache(maxsize=4)  # noqa: B019  a device has one detector, and one size of frame
-    def _steps(self, shape: tuple[int, int]) -> list[tuple[int, int, int]]:
+    def _list_steps(self, shape: tuple[int, int]) -> list[tuple[int, int, int]]:
         """Return (side of the faces, top, bottom of the strip) in pixels of the small frame."""
         height, width = small_size(shape, self._max_side)
         steps, side = [], float(self._smallest((height, width)))
@@ -189,7 +189,12 @@ def _agree(
     return kept
 
 
-def _load_cascade(name: str) -> Any:
+def load_cascade(name: str) -> Any:
+    """Return a cascade of OpenCV, such as "frontalface_alt2".
+
+    Raises:
+        ImportError: this OpenCV has none.
+    """
     import cv2
 
     if not hasattr(cv2, "CascadeClassifier"):

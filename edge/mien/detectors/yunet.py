@@ -60,6 +60,7 @@ class YuNetDetector:
         if not hasattr(cv2, "FaceDetectorYN"):
             raise ImportError(f"OpenCV {cv2.__version__} has no YuNet: pip install 'opencv-python>=4.8,<5'")
         self._model, self._max_side, self._min_face = model, max_side, min_face
+        self._network = lru_cache(maxsize=8)(self._make_network)
         self._region = np.zeros((REGION, REGION, 3), np.uint8)
         self._network(REGION, REGION)  # a damaged file is told at once
 
@@ -70,7 +71,7 @@ class YuNetDetector:
         """
         small, scale = shrink(picture, self._max_side)
         boxes = [box.scaled(1 / scale, 1 / scale) for box in self._search(small, MIN_SCORE, self._smallest(small))]
-        return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
+        return sorted(boxes, key=lambda box: box.area, reverse=True)
 
     def count_steps(self, shape: tuple[int, int]) -> int:
         """Return in how many steps a frame of (height, width) is searched."""
@@ -119,12 +120,12 @@ class YuNetDetector:
         _, rows = network.detect(picture)
         if rows is None:
             return np.empty((0, 3), np.float32)
-        found = _frame_like_haar(rows)
+        found = _frame_like_haar(rows[np.isfinite(rows).all(axis=1)])  # noise can make it answer infinities
         middle = found[:, :2] + found[:, 2:] / 2
         return found[((middle >= 0) & (middle < (width, height))).all(axis=1)]  # of others, most lies outside
 
-    @lru_cache(maxsize=8)  # noqa: B019  a device has one detector; another size of input would be set up anew each time
-    def _network(self, width: int, height: int) -> Any:
+    def _make_network(self, width: int, height: int) -> Any:
+        """Return a network for one size of input: another size would be set up anew each time."""
         import cv2
 
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from mien.faces import FrameResult, Image
 from mien.files import write_whole
 from mien.outputs.base import Output
-from mien.outputs.blur import blur_faces
+from mien.outputs.blur import blur_faces, places_of_faces
 from mien.outputs.draw import annotate
 from mien.outputs.files import cannot_write, check_writable
 
@@ -67,7 +67,7 @@ class ContactSheetOutput(Output):
         """Shrink the image first, so that lines and letters keep their size."""
         import cv2
 
-        shown = blur_faces(image, result.faces) if self._is_blurred else image
+        shown = blur_faces(image, places_of_faces(result)) if self._is_blurred else image
         small = cv2.resize(shown, self._tile_size, interpolation=cv2.INTER_AREA)
         scale_x, scale_y = self._tile_size[0] / image.shape[1], self._tile_size[1] / image.shape[0]
         tile = annotate(small, [replace(face, box=face.box.scaled(scale_x, scale_y)) for face in result.faces])

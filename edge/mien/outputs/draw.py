@@ -45,7 +45,7 @@ def _draw_face(picture: Image, face: Face, scale: float) -> None:
     (text_width, text_height), baseline = cv2.getTextSize(text, font, size, stroke)
     label_height = text_height + baseline + 2
     # Above the box, or inside it where the picture ends; never out of the picture.
-    top = y - label_height if y >= label_height else y
+    top = y - label_height if y >= label_height else max(0, y)
     left = max(0, min(x, picture.shape[1] - text_width - 4))
     cv2.rectangle(picture, (left, top), (left + text_width + 4, top + label_height), color, cv2.FILLED)
     origin = (left + 2, top + text_height + 2)
@@ -66,12 +66,12 @@ def _draw_bars(picture: Image, face: Face, scale: float) -> None:
     top = y + height + max(2, round(2 * scale))
     panel = picture[max(0, top) : top + row_height * len(ranking), max(0, x) : x + width]
     panel //= 3  # dark, so that bars and names can be seen on any picture
-    left = x + (names_width if has_names else 0)
+    left = max(0, x) + (names_width if has_names else 0)
     for row, index in enumerate(ranking):
         name, middle = EMOTIONS[index], top + row * row_height + row_height // 2
         end = left + round(float(face.probabilities[index]) * (x + width - left - 2))
         half = max(2, round((4 if has_names else 2) * scale))
         cv2.rectangle(picture, (left, middle - half), (end, middle + half), COLORS[name], cv2.FILLED)
         if has_names:
-            origin = (x + round(4 * scale), middle + round(5 * scale))
+            origin = (max(0, x) + round(4 * scale), middle + round(5 * scale))
             cv2.putText(picture, name, origin, font, size, (235, 235, 235), stroke, cv2.LINE_AA)

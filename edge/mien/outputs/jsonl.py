@@ -18,12 +18,17 @@ class JsonLinesOutput(Output):
     Args:
         path: None for standard output.
         most_mb: a file of this size becomes NAME.1, and a new one is begun; 0: never.
+
+    Raises:
+        OSError: standard output is closed, or the file cannot be written.
     """
 
     queue_size = 100
     is_record = True
 
     def __init__(self, path: Path | None = None, most_mb: float = 0) -> None:
+        if path is None and sys.stdout is None:
+            raise OSError("standard output is closed: give jsonl a file, such as --output faces.jsonl")
         self._file = None if path is None else RotatingFile(path, most_mb)
 
     def write(self, image: Image, result: FrameResult) -> None:

@@ -36,12 +36,12 @@ class TextOutput(Output):
         if not self._frames:
             return
         seconds = time.monotonic() - self._started_s
-        faces = f"{self._faces} face{'' if self._faces == 1 else 's'}"
+        faces, plural = f"{self._faces} face{'' if self._faces == 1 else 's'}", "" if self._frames == 1 else "s"
         if self._is_video:
             rate = f", {self._frames / seconds:.0f} frames/s" if self._frames > 1 else ""
-            print(f"{self._frames} frames in {seconds:.1f} s{rate}; {faces} followed", flush=True)
+            print(f"{self._frames} frame{plural} in {seconds:.1f} s{rate}; {faces} followed", flush=True)
         else:
-            print(f"{self._frames} image{'' if self._frames == 1 else 's'}; {faces}", flush=True)
+            print(f"{self._frames} image{plural}; {faces}", flush=True)
 
     def _print_changes(self, result: FrameResult) -> None:
         clock, now_s = _clock(result.time_s), result.steady_s

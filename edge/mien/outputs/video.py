@@ -6,7 +6,7 @@ from typing import Any
 
 from mien.faces import FrameResult, Image
 from mien.outputs.base import Output
-from mien.outputs.blur import blur_faces
+from mien.outputs.blur import blur_faces, places_of_faces
 from mien.outputs.draw import annotate
 from mien.outputs.files import MEGABYTE, unfinished
 from mien.sources.capture import open_capture
@@ -55,7 +55,7 @@ class VideoOutput(Output):
         wanted = self._wanted(result.steady_s)
         if wanted <= self._written:
             return
-        shown = blur_faces(image, result.faces) if self._is_blurred else image
+        shown = blur_faces(image, places_of_faces(result)) if self._is_blurred else image
         picture = annotate(shown, result.faces)
         if (image.shape[1], image.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from mien.faces import Image
 from mien.sources.base import Frame, Source
 
 logger = logging.getLogger(__name__)
@@ -32,11 +33,9 @@ class ImageSource(Source):
             raise ValueError(f"folder {path} holds no image: allowed are files with {', '.join(suffixes)}")
 
     def __iter__(self) -> Iterator[Frame]:
-        import cv2
-
         is_any_read = False
         for index, file in enumerate(self._files):
-            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            image = read_image(file)
             if image is not None:
                 is_any_read = True
                 yield Frame(image, index, float(index), file.name)
@@ -44,3 +43,13 @@ class ImageSource(Source):
                 logger.warning("%s cannot be read as an image: skipped", file)
         if not is_any_read:
             raise ValueError(f"{self._path} cannot be read as an image: give another file or folder")
+
+
+def read_image(path: Path) -> Image | None:
+    """Return an image, (H, W, 3) BGR; None for a file that is none, or has more pixels than OpenCV reads."""
+    import cv2
+
+    try:
+        return cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None

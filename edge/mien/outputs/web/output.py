@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mien.config import WebConfig
-from mien.faces import Face, FrameResult, Image
+from mien.faces import FrameResult, Image
 from mien.outputs.base import Output, OutputContext
-from mien.outputs.blur import blur_faces
+from mien.outputs.blur import blur_faces, places_of_faces
 from mien.outputs.draw import annotate
 from mien.outputs.hosts import is_loopback, reachable
 from mien.outputs.web.access import Access, check_exposure
@@ -87,7 +87,7 @@ class WebOutput(Output):
         if self._pictures.clients and now_s >= self._next_picture_s:
             # Counted from when it was due, or a camera of 30 pictures/s would give 7.5 instead of 10.
             self._next_picture_s = max(self._next_picture_s + 1 / self._config.picture_rate, now_s)
-            self._loop.call_soon_threadsafe(self._pictures.put, self._encode(image, result.faces))
+            self._loop.call_soon_threadsafe(self._pictures.put, self._encode(image, result))
 
     def close(self) -> None:
         """End all connections and free the port."""
@@ -98,17 +98,19 @@ class WebOutput(Output):
         self._thread.join()
         self._loop.close()
 
-    def _encode(self, image: Image, faces: list[Face]) -> bytes:
+    def _encode(self, image: Image, result: FrameResult) -> bytes:
         """Return the picture with its boxes as the next part of the stream."""
         import cv2
 
+        faces, hidden = result.faces, places_of_faces(result) if self._blurs_faces else []
         height, width = image.shape[:2]
         scale = min(1.0, self._config.picture_side / max(height, width))
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             faces = [replace(face, box=face.box.scaled(scale, scale)) for face in faces]
-        picture = annotate(blur_faces(image, faces) if self._blurs_faces else image, faces)
+            hidden = [box.scaled(scale, scale) for box in hidden]
+        picture = annotate(blur_faces(image, hidden) if hidden else image, faces)
         is_encoded, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         assert is_encoded
         head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)

@@ -1,0 +1,139 @@
+"""Detectors are compared on the same photographs, by where their faces are."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.detection import measure_detection, read_truth
+from mien.detectors.yunet import YuNetDetector
+from mien.faces import Box, Image
+
+FACE = "208,32,116,116"  # in the demo clip's first frame, by eye
+HEADER = "file,x,y,width,height,glasses,hard\n"
+
+
+class Fixed:
+    """A detector that always answers the same."""
+
+    sees_color = True
+
+    def __init__(self, *boxes: Box) -> None:
+        self.boxes = list(boxes)
+
+    def detect(self, picture: Image) -> list[Box]:
+        assert picture.ndim == 3
+        return self.boxes
+
+
+@pytest.fixture
+def photos(tmp_path: Path, portrait: Image) -> Path:
+    """Return a folder with two portraits, one of them said to have spectacles, and a wall that is said to have a face.
+
+    Beside it lie the truth, and a folder with a portrait and a wall that are said to have none.
+    """
+    for folder in ("photos", "no_faces"):
+        (tmp_path / folder).mkdir()
+    wall = np.full_like(portrait, 127)
+    for name, picture in (("one", portrait), ("two", portrait), ("three", wall)):
+        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), picture)
+    cv2.imwrite(str(tmp_path / "no_faces" / "portrait.png"), portrait)
+    cv2.imwrite(str(tmp_path / "no_faces" / "wall.png"), wall)
+    rows = f"one.png,{FACE},0,0\ntwo.png,{FACE},1,0\nthree.png,{FACE},0,1\n"
+    (tmp_path / "photos.csv").write_text(HEADER + rows)
+    return tmp_path / "photos"
+
+
+def test_every_detector_finds_the_portraits_and_nothing_on_the_wall(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = photos.parent / "results.json"
+    no_faces = ["--no-faces", str(photos.parent / "no_faces")]
+    assert main(["detection", "--photos", str(photos), *no_faces, "--json", str(results)]) == 0
+    content = json.loads(results.read_text())
+    names = [result["detector"] for result in content["results"]]
+    assert names == [
+        *(f"frontalface_{name}, {side} pixels" for name in ("default", "alt", "alt2") for side in (640, 320)),
+        "HaarDetector (mien run)",
+        "HaarDetector (mien image)",
+    ]
+    for result in content["results"]:
+        assert result["found"] == {"plain": [1, 1], "spectacles": [1, 1], "hard": [0, 1]}
+        assert result["false_boxes"] == 1
+        assert result["median_ms"] > 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("processor ")
+    assert lines[2] == "| detector | plain | spectacles | hard | false boxes | median ms |"
+    assert lines[4].startswith("| frontalface_default, 640 pixels | 1 of 1 | 1 of 1 | 0 of 1 | 1 | ")
+    assert lines[-1] == "YuNet was not measured: `mien models fetch yunet` brings its model."
+
+
+@pytest.mark.parametrize(
+    ("boxes", "found"),
+    [
+        ([], 0),
+        ([Box(208, 32, 116, 116)], 1),
+        ([Box(208, 32, 116, 116), Box(210, 34, 116, 116)], 1),  # a face counts once
+        ([Box(256, 80, 20, 20)], 1),  # much smaller, but its centre lies in the face
+        ([Box(208, 150, 116, 116)], 0),  # below it
+        ([Box(0, 0, 480, 360)], 0),  # all of the picture
+        ([Box(330, 32, 116, 116)], 0),  # beside it
+    ],
+)
+def test_a_face_is_found_by_a_box_on_it(photos: Path, boxes: list[Box], found: int) -> None:
+    (result,) = measure_detection({"fixed": Fixed(*boxes)}, photos)
+    assert result["found"]["plain"] == [found, 1]
+    assert result["false_boxes"] is None
+
+
+def test_false_boxes_are_all_boxes_where_there_is_no_face(photos: Path) -> None:
+    two = Fixed(Box(0, 0, 20, 20), Box(100, 100, 20, 20))
+    (result,) = measure_detection({"fixed": two}, photos, photos.parent / "no_faces")
+    assert result["false_boxes"] == 4
+
+
+def test_the_truth_may_lie_in_the_folder_and_lack_hard_faces(tmp_path: Path) -> None:
+    (tmp_path / "photos.csv").write_text("file,x,y,width,height,glasses\na.jpg,1,2,3.0,4.4,1\na.jpg,5,6,7,8,0\n")
+    assert read_truth(tmp_path) == {"a.jpg": [(Box(1, 2, 3, 4), "spectacles"), (Box(5, 6, 7, 8), "plain")]}
+
+
+def test_opencv_has_its_threads_back(photos: Path) -> None:
+    before = cv2.getNumThreads()
+    measure_detection({"fixed": Fixed()}, photos)
+    assert cv2.getNumThreads() == before
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (None, "error: no photos.csv in "),
+        ("file,x,y\n", "error: {truth} has no column 'width'"),
+        (HEADER, "error: {truth} has no face"),
+        (HEADER + "one.png,left,2,3,4,0,0\n", "error: {truth}, line 2: x, y, width and height must be numbers"),
+        (HEADER + "gone.png,1,2,3,4,0,0\n", "error: no picture at "),
+        (HEADER + "photos.csv,1,2,3,4,0,0\n", "error: {truth} cannot be read as a picture"),
+    ],
+)
+def test_a_mistake_gets_one_line(
+    truth: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    if truth is not None:
+        (folder / "photos.csv").write_text(truth)
+    assert main(["detection", "--photos", str(folder)]) == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(message.format(truth=folder / "photos.csv"))
+
+
+def test_yunet_finds_nearly_all_faces_of_the_photographs(media: Path) -> None:
+    model = media / "models" / "face_detection_yunet_2023mar.onnx"
+    if not model.exists():
+        pytest.skip(f"no {model}")
+    (result,) = measure_detection({"yunet": YuNetDetector(model, 640, 0.045)}, media / "photos")
+    assert {kind: count for kind, (_, count) in result["found"].items()} == {"plain": 80, "spectacles": 21, "hard": 13}
+    for found, count in result["found"].values():
+        assert found >= 0.9 * count

@@ -1,0 +1,158 @@
+"""What a run costs is measured on the same frames as the naive loop, and the figures agree with each other."""
+
+import io
+import json
+import time
+from contextlib import redirect_stdout
+from itertools import islice
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.clips import Clip, load_clip
+from benchmarks.naive import NaiveLoop
+from benchmarks.process import measure_memory
+from benchmarks.stages import STAGES, StageClock, measure_overhead, measure_stages
+from mien.faces import Face, Image
+from mien.recognizer import EmotionRecognizer
+
+FRAMES = 30  # of the demo's first seconds, in all of which there is one face
+
+
+@pytest.fixture(scope="module")
+def output_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """Return what one short run prints, and its figures."""
+    results, output = tmp_path_factory.mktemp("pipeline") / "results.json", io.StringIO()
+    counts = ["--frames", str(FRAMES), "--memory-frames", "100"]
+    with redirect_stdout(output):
+        assert main(["pipeline", *counts, "--threads", "1", "--detector", "haar", "--json", str(results)]) == 0
+    return output.getvalue(), json.loads(results.read_text())
+
+
+@pytest.fixture(scope="module")
+def run(output_and_run: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of the run."""
+    return output_and_run[1]
+
+
+def test_both_loops_see_the_face_in_the_same_frames(run: dict[str, Any]) -> None:
+    speed = run["speed"]
+    assert (run["clip"], run["size"], run["frames"], run["threads"]) == ("demo.mp4", "480x360", FRAMES, 1)
+    assert speed["frames"] % FRAMES == 0
+    assert speed["mien"]["with_box"] == speed["naive"]["with_box"] == speed["with_box_in_both"] == speed["frames"]
+    assert speed["ratio"] == pytest.approx(speed["mien"]["frames_per_s"] / speed["naive"]["frames_per_s"], abs=0.01)
+    for name in ("mien", "naive"):
+        assert 0 < speed[name]["median_ms"] <= speed[name]["p95_ms"] <= speed[name]["p99_ms"]
+
+
+def test_the_stages_make_up_the_whole(run: dict[str, Any]) -> None:
+    stages = run["stages"]
+    parts = [stages[stage]["mean_ms"] for stage in (*STAGES, "other")]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) == pytest.approx(stages["recognize"]["mean_ms"], abs=0.001)  # each is rounded to 0.0001 ms
+    assert stages["detect"]["mean_ms"] == max(parts)
+    assert 0 < run["overhead"]["median_ms"] < stages["recognize"]["median_ms"]
+    assert {stage for stage in stages if stage.startswith("output")} == {
+        "output text", "output .jsonl", "output .csv", "output .mp4", "output .png",
+    }  # fmt: skip
+
+
+def test_a_live_run_keeps_the_pace_of_the_clip(run: dict[str, Any]) -> None:
+    live = run["live"]
+    assert live["frames"] + live["dropped"] >= FRAMES
+    assert live["frames_per_s"] <= 27  # the clip's 25; its first frame comes at once
+    assert live["latency"]["median_ms"] <= live["end_to_end"]["median_ms"]
+    assert live["p95_over_median"] >= 1
+    assert 0 < live["cpu"] < 2
+
+
+def test_memory_and_start_are_those_of_a_program_with_opencv(run: dict[str, Any]) -> None:
+    memory, process = run["memory"], run["process"]
+    assert memory["frames"] == 100
+    assert len(memory["samples_mb"]) == 21
+    assert memory["growth_mb"] == pytest.approx(memory["samples_mb"][-1] - memory["samples_mb"][0], abs=0.01)
+    assert min(memory["samples_mb"]) > 50
+    assert 50 < process["peak_mb"] < 400
+    assert 0.1 < process["first_line_s"] < 60
+
+
+def test_memory_that_grows_is_seen() -> None:
+    class Hoarder(EmotionRecognizer):
+        kept: ClassVar[list[Image]] = []
+
+        def recognize(self, frame: Image, timestamp_s: float | None = None, luma: Image | None = None) -> list[Face]:
+            self.kept.append(frame.copy())
+            return []
+
+    clip = load_clip("demo", 3)
+    kept_mb = 40 * clip.frames[0].image.nbytes / 1e6
+    assert measure_memory(clip, Hoarder(), frames=40)["growth_mb"] == pytest.approx(kept_mb, rel=0.2)
+
+
+def test_the_table_names_the_machine_and_every_stage(output_and_run: tuple[str, dict[str, Any]]) -> None:
+    lines = output_and_run[0].splitlines()
+    assert lines[0].startswith("processor ")
+    assert lines[2].startswith(f"demo.mp4, {FRAMES} frames of 480x360, threads 1, HaarDetector, mien_net_int8 on ")
+    for start in ("| mien |", "| the naive loop |", "| capture |", *(f"| {stage} |" for stage in STAGES), "memory: "):
+        assert [line.startswith(start) for line in lines].count(True) == 1, start
+
+
+def test_a_looped_clip_goes_on_in_time() -> None:
+    clip = load_clip("demo", 3)
+    frames = list(islice(clip.looped(), 7))
+    assert [frame.index for frame in frames] == list(range(7))
+    np.testing.assert_allclose(np.diff([frame.time_s for frame in frames]), 1 / 25, atol=1e-3)
+    assert frames[6].image is frames[0].image
+
+
+def test_time_within_a_timed_call_counts_once() -> None:
+    clock = StageClock()
+    inner = clock.timed("inner", lambda: time.sleep(0.2))
+    outer = clock.timed("outer", inner)
+    started_s = time.perf_counter()
+    outer()
+    assert clock.spent_s["inner"] >= 0.2
+    assert 0 < clock.spent_s["outer"] < 0.2
+    assert sum(clock.spent_s.values()) <= time.perf_counter() - started_s
+
+
+def test_a_watched_recognizer_answers_the_same_and_is_left_as_it_was() -> None:
+    clip, recognizer, before = load_clip("demo", 5), EmotionRecognizer(), dict(vars(cv2))
+    alone = _see(EmotionRecognizer(), clip)
+    measure_stages(recognizer, clip.frames)
+    assert len(measure_overhead(recognizer, clip.frames)) == 5
+    recognizer.reset()
+    assert _see(recognizer, clip) == alone
+    assert vars(cv2) == before
+
+
+def _see(recognizer: EmotionRecognizer, clip: Clip) -> list[dict[str, Any]]:
+    return [face.to_dict() for frame in clip.frames for face in recognizer.recognize(frame.image, frame.time_s)]
+
+
+def test_the_naive_loop_counts_faces(portrait: Image) -> None:
+    naive = NaiveLoop(num_threads=1)
+    assert naive.recognize(portrait) == 1
+    assert naive.recognize(np.hstack((portrait, portrait))) == 2
+    assert naive.recognize(np.full_like(portrait, 127)) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "nothing.mp4"], "error: no clip at nothing.mp4"),
+        (["--source", "rtsp://camera/stream"], "error: no clip at rtsp://camera/stream"),
+        (["--source", "docs/images/web.png"], "error: --source docs/images/web.png is no video"),
+        (["--threads", "0"], "error: threads is 0 (--threads): allowed is 1 to 64"),
+        (["--detector", "hare"], "error: detector is 'hare' (--detector): allowed are auto, haar, yunet"),
+        (["--frames", "1"], "error: --frames 1 must be 2 or more"),
+        (["--memory-frames", "0"], "error: --memory-frames 0 must be 1 or more"),
+    ],
+)
+def test_a_mistake_gets_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pipeline", *arguments]) == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(message)
