@@ -19,17 +19,17 @@ class Channel(Generic[T]):
         self._size, self._is_lossless = size, is_lossless
         self._waiting: deque[T] = deque()
         self._changed = threading.Condition()
-        self._is_closed = False
+        self._is_closed = self._may_wait_no_more = False
 
     def put(self, thing: T) -> int:
         """Give a thing; return how many were lost by it: 0 or 1. What is given to a closed channel is lost."""
         with self._changed:
-            while self._is_lossless and len(self._waiting) >= self._size and not self._is_closed:
+            while self._is_lossless and self._is_full and not (self._is_closed or self._may_wait_no_more):
                 self._changed.wait()
-            if self._is_closed:
+            if self._is_closed or (self._is_lossless and self._is_full):
                 return 1
             lost = 0
-            if len(self._waiting) >= self._size:
+            if self._is_full:
                 self._waiting.popleft()
                 lost = 1
             self._waiting.append(thing)
@@ -52,6 +52,16 @@ class Channel(Generic[T]):
         """Whether nothing is in it and nothing will come."""
         with self._changed:
             return self._is_closed and not self._waiting
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._size
+
+    def end_waiting(self) -> None:
+        """Let nobody wait to give any more: what does not fit into a lossless channel is lost, the newest first."""
+        with self._changed:
+            self._may_wait_no_more = True
+            self._changed.notify_all()
 
     def close(self, is_emptied: bool = False) -> None:
         """Let nothing more in; what waits can still be taken, unless it is emptied."""

@@ -60,11 +60,12 @@ class Health:
 
     def set_source(self, state: str, problem: str = "") -> None:
         """Tell that the source is "running", or "waiting" and why; once it is "stopped", it stays so."""
-        if self.state == "stopped":
-            return
-        if state == "running" and self.state == "waiting":
-            self.reconnections += 1
-        self.state, self.problem = state, problem
+        with self._lock:
+            if self.state == "stopped":
+                return
+            if state == "running" and self.state == "waiting":
+                self.reconnections += 1
+            self.state, self.problem = state, problem
 
     @property
     def frames_per_s(self) -> float:

@@ -34,6 +34,10 @@ IDLE_S = 0.03
 """How often a window is looked after while no frame comes."""
 
 
+MOST_TRACKED = 100
+"""Where faces are to be hidden, all are followed, however few are shown."""
+
+
 class Recognition:
     """Captures and recognises in two threads; iterating gives (image, result) as they come.
 
@@ -49,7 +53,8 @@ class Recognition:
         self._frames: Channel[Frame] = Channel(2 if is_patient else 1, is_patient)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._capture, name="capture", daemon=True)
-        self._is_stopped = False
+        self._closer = threading.Thread(target=source.close, name="close", daemon=True)
+        self._is_stopped, self._stopping = False, threading.Lock()
 
     def __iter__(self) -> Iterator[tuple[Image, FrameResult]]:
         """Recognise in the calling thread what the capturing thread brings.
@@ -64,16 +69,23 @@ class Recognition:
             raise self._error
 
     def stop(self) -> None:
-        """Close the source and end the iteration after the frame that is being recognised; from any thread."""
-        self._is_stopped = True
-        self._frames.close(is_emptied=True)
-        self._source.close()
+        """Close the source and end the iteration after the frame that is being recognised; from any thread.
+
+        Waits for nothing: a read that is under way, and so closing, may hang in a driver or a network.
+        """
+        with self._stopping:
+            is_first, self._is_stopped = not self._is_stopped, True
+        if is_first:
+            self._frames.close(is_emptied=True)
+            self._closer.start()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until nothing reads from the source any more; return whether that is so."""
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        """Wait until the source is closed and nothing reads from it any more; return whether that is so."""
+        deadline_s = time.monotonic() + timeout_s
+        threads = [thread for thread in (self._closer, self._thread) if thread.is_alive()]
+        for thread in threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
     def _capture(self) -> None:
         try:
@@ -97,7 +109,8 @@ class Recognition:
         faces = self._recognizer.recognize(frame.image, frame.time_s if taken_s is None else taken_s, frame.luma)
         latency_s = time.monotonic() - frame.taken_s
         self._health.add_result(latency_s)
-        return FrameResult(frame.time_s, frame.index, faces, frame.name, latency_s, taken_s)
+        seen = self._recognizer.seen
+        return FrameResult(frame.time_s, frame.index, faces, frame.name, latency_s, taken_s, seen)
 
 
 def make_recognizer(config: Config) -> EmotionRecognizer:
@@ -113,6 +126,7 @@ def make_recognizer(config: Config) -> EmotionRecognizer:
         max_classified=config.max_classified,
         smoothing_s=config.smoothing_s,
         detect_interval_s=config.detect_interval_s,
+        max_tracked=MOST_TRACKED if config.blur_faces else None,
     )
 
 
@@ -175,6 +189,10 @@ class OutputWorker:
         if not self.is_done:
             self._count_dropped(self._results.put((image, result)))
 
+    def end_waiting(self) -> None:
+        """Let `offer` wait no more."""
+        self._results.end_waiting()
+
     def finish(self) -> None:
         """Let nothing more in; what waits is written, then the output is closed."""
         self._results.close()
@@ -227,7 +245,8 @@ def run_stream(
     others. Outputs are closed here, each by the thread that writes it, and so is the source.
 
     Raises:
-        OSError, ValueError: what ended the source or, after the run, what ended an output.
+        OSError, ValueError: what ended the source or, after the run, what ended an output; an output that hangs is
+            a TimeoutError.
     """
     health = health or Health()
     ended = threading.Event()
@@ -236,17 +255,19 @@ def run_stream(
     for name, output in outputs.items():
         health.outputs[name] = OutputHealth()
         workers.append(OutputWorker(name, output, health.outputs[name], not source.is_live, ended))
-    pump = _Pump(recognition, workers)
+    pump = _Pump(recognition, workers, health)
     with stop_on_signals(ended) as stop:
         for worker in workers:
             worker.start()
         pump.start()
-        _look_after(workers, recognition, stop, ended)
+        deadline_s = _look_after(workers, recognition, stop, ended)
     recognition.stop()
-    health.set_source("stopped")
-    recognition.join(FINISH_S)
-    pump.join(FINISH_S)  # Python must not end while a thread is inside native code
-    for error in (pump.error, *(worker.error for worker in workers)):
+    # Python should not end while a thread is inside native code; but one that hangs there is not waited for.
+    recognition.join(deadline_s - time.monotonic())
+    pump.join(max(0.0, deadline_s - time.monotonic()))
+    late = ", ".join(worker.name for worker in workers if not worker.is_done)
+    hung = TimeoutError(f"output {late} did not finish within {FINISH_S:g} s") if late else None
+    for error in (hung, pump.error, *(worker.error for worker in workers)):
         if error is not None:
             raise error
 
@@ -254,9 +275,9 @@ def run_stream(
 class _Pump(threading.Thread):
     """The thread that recognises, and hands the results to the outputs."""
 
-    def __init__(self, recognition: Recognition, workers: list[OutputWorker]) -> None:
+    def __init__(self, recognition: Recognition, workers: list[OutputWorker], health: Health) -> None:
         super().__init__(name="recognize", daemon=True)
-        self._recognition, self._workers = recognition, workers
+        self._recognition, self._workers, self._health = recognition, workers, health
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -267,14 +288,15 @@ class _Pump(threading.Thread):
         except BaseException as error:  # raised again in the main thread
             self.error = error
         finally:
+            self._health.set_source("stopped")  # before outputs close, for some tell it
             for worker in self._workers:
                 worker.finish()
 
 
 def _look_after(
     workers: list[OutputWorker], recognition: Recognition, stop: "StopRequest", ended: threading.Event
-) -> None:
-    """Wait until all outputs are closed, or a stop was asked for and its time is over."""
+) -> float:
+    """Wait until all outputs are closed, or a stop was asked for and its time is over; return when all must be over."""
     deadline_s, told = float("inf"), set()
     while True:
         ended.clear()
@@ -282,8 +304,10 @@ def _look_after(
         if not alive or time.monotonic() >= deadline_s:
             break
         if (stop.is_made or any(worker.output.wants_to_stop for worker in workers)) and deadline_s == float("inf"):
-            recognition.stop()
             deadline_s = time.monotonic() + FINISH_S
+            recognition.stop()
+            for worker in workers:
+                worker.end_waiting()  # else one that hangs would keep the others from being finished
         here = [worker for worker in alive if worker.output.needs_main_thread]
         for worker in here:
             worker.step(IDLE_S)
@@ -294,8 +318,7 @@ def _look_after(
                 told.add(worker.name)
                 if not isinstance(worker.error, BrokenPipeError):  # a reader that has seen enough
                     logger.warning("output %s ended (%s): the run goes on without it", worker.name, worker.error)
-    for worker in alive:
-        logger.warning("output %s did not finish within %.1f s", worker.name, FINISH_S)
+    return min(deadline_s, time.monotonic() + FINISH_S)
 
 
 class StopRequest:

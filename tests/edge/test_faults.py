@@ -4,14 +4,21 @@ Faults of one part alone are tested with that part: sources in test_sources.py, 
 test_reconnecting.py, models in test_classifier.py, brokers in test_mqtt.py.
 """
 
+import fcntl
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -104,6 +111,79 @@ def test_a_pipe_that_takes_nothing_ends_its_output_only(tmp_path: Path) -> None:
         f"error: {reason}",
     ]
     assert file.read_text().splitlines()[-1].split(",")[1] == "249"  # the last frame
+
+
+def stop_in_time(run: subprocess.Popen[bytes]) -> str:
+    """Ask a run to end, which it must in two seconds; return what it says to that."""
+    started_s = time.monotonic()
+    run.send_signal(signal.SIGTERM)
+    run.wait(20)
+    assert time.monotonic() - started_s < 2
+    assert run.stderr is not None
+    return run.stderr.read().decode()
+
+
+def test_a_reader_that_sleeps_costs_no_video(tmp_path: Path) -> None:
+    file = tmp_path / "a.mp4"
+    command = [sys.executable, "-m", "mien", "run", "--source", "demo", "--output", "jsonl", "--output", str(file)]
+    asleep, pipe = os.pipe()
+    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+    run = subprocess.Popen(command, stdout=pipe, stderr=subprocess.PIPE)
+    while not list(tmp_path.iterdir()):
+        assert run.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    complaints = stop_in_time(run)
+    os.close(pipe)
+    os.close(asleep)
+    assert (run.returncode, complaints) == (1, "error: output jsonl did not finish within 1.5 s\n")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.mp4"]
+    assert cv2.VideoCapture(str(file)).get(cv2.CAP_PROP_FRAME_COUNT) > 0
+
+
+class Stalling(BaseHTTPRequestHandler):
+    """A web server with one file, of which it gives the index at its end, but of the rest nine tenths."""
+
+    content = b""
+
+    def do_GET(self) -> None:
+        content, given = self.content, len(self.content) * 9 // 10
+        first = int(self.headers.get("Range", "bytes=0-")[6:].split("-")[0])
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - first))
+        self.end_headers()
+        with suppress(OSError):  # enough was seen
+            self.wfile.write(content[first:] if first > given else content[first:given])
+            if first <= given:
+                self.connection.recv(1)  # until the other side has gone
+
+    def log_message(self, format: str, *arguments: Any) -> None: ...
+
+
+def test_a_video_whose_server_stalls_is_left_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, clip = tmp_path / "faces.jsonl", tmp_path / "clip.avi"
+    noise = np.random.default_rng(0).integers(0, 255, (400, 120, 160, 3)).astype(np.uint8)
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 30, (160, 120))
+    for image in noise:
+        writer.write(image)  # 6 MB in all: FFmpeg looks at most of what is given before the first frame
+    writer.release()
+    monkeypatch.setattr(Stalling, "content", clip.read_bytes())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stalling)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/clip.avi"
+    command = [sys.executable, "-m", "mien", "run", "--source", url, "--output", str(file)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE)
+    lines = -1
+    while lines < 1 or file.read_bytes().count(b"\n") > lines:
+        assert run.poll() is None
+        lines = file.read_bytes().count(b"\n") if file.exists() else 0
+        time.sleep(0.5)
+    assert (stop_in_time(run), run.returncode) == ("", 0)
+    server.shutdown()
+    server.server_close()
+    assert file.read_text().endswith("\n")
 
 
 def test_a_camera_that_is_pulled_out_and_put_back_costs_a_pause(tmp_path: Path) -> None:

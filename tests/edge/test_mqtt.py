@@ -143,6 +143,28 @@ def test_health_is_told_again_after_a_while(broker: Mosquitto, monkeypatch: pyte
         subscriber.wait_for(lambda: len(subscriber.payloads("/health")) >= 3)
 
 
+def test_rates_are_told_as_soon_as_they_are_known(broker: Mosquitto) -> None:
+    context = make_context(broker.port)
+    with Subscriber(broker.port) as subscriber, MqttOutput(context):
+        context.health.set_source("running")
+        subscriber.wait_for(lambda: subscriber.payloads("/health"))
+        deadline_s = time.monotonic() + 5
+        while json.loads(subscriber.payloads("/health")[-1])["frames_per_s"] < 5:
+            assert time.monotonic() < deadline_s
+            context.health.add_result(0.02)
+            time.sleep(0.05)
+
+
+def test_after_a_run_its_last_health_stays(broker: Mosquitto) -> None:
+    context = make_context(broker.port)
+    run_stream(Clock(50, 0.01, is_live=False), SlowRecognizer(0), {"mqtt": MqttOutput(context)}, context.health)
+    with Subscriber(broker.port) as late:
+        late.wait_for(lambda: late.payloads("kitchen/health"))
+        last = json.loads(late.payloads("kitchen/health")[-1])
+    assert (last["state"], last["recognized"]) == ("stopped", 50)
+    assert last["frames_per_s"] > 0
+
+
 def test_frames_without_change_wait_for_the_interval_and_changes_do_not(broker: Mosquitto) -> None:
     with Subscriber(broker.port) as subscriber, MqttOutput(make_context(broker.port, interval_s=0.4)) as output:
         begin_s = time.monotonic()

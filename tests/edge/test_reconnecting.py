@@ -216,6 +216,17 @@ def test_a_slow_reader_gets_the_newest_frame() -> None:
         assert time.time() - frame.time_s < 0.1  # 5 ms apart, and this machine may be busy
 
 
+def test_frames_that_a_slow_reader_misses_are_counted() -> None:
+    health, plug = Health(), Plug(Camera(50, lambda: None))
+    with ReconnectingSource(plug, health, patience=QUICK) as source:
+        taken = 0
+        for _ in source:
+            taken += 1
+            time.sleep(0.05)
+    assert taken < 20  # of 50 frames in 0.25 s
+    assert (health.captured, health.dropped) == (50 - taken, 50 - taken)  # who takes a frame counts it
+
+
 @pytest.mark.parametrize("state", ["reading", "hanging", "waiting", "opening"])
 def test_closing_ends_the_frames_at_once_whatever_goes_on(state: str) -> None:
     stuck = threading.Event()

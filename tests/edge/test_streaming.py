@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from mien.health import Health
 from mien.outputs.base import Output
 from mien.recognizer import EmotionRecognizer
 from mien.sources.base import Frame, Source
+from mien.sources.reconnecting import ReconnectingSource
 from mien.streaming import Recognition, run_stream
+from tests.conftest import require_program
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 
@@ -47,7 +50,7 @@ class SlowRecognizer(EmotionRecognizer):
     """Finds nothing, and takes its time for it."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds, self.seen = seconds, ()
 
     def reset(self) -> None: ...
 
@@ -281,7 +284,7 @@ def test_a_slow_loop_gets_the_newest_frame_of_a_camera() -> None:
 
 
 def test_a_wrong_setting_of_a_program_is_named() -> None:
-    with pytest.raises(ValueError, match=r"unknown key 'max_face' in --max-face: did you mean max_faces\?"):
+    with pytest.raises(ValueError, match=r"unknown setting max_face: did you mean max_faces\?"):
         next(mien.stream("demo", max_face=1))
 
 
@@ -304,27 +307,118 @@ def test_a_full_channel_drops_the_oldest() -> None:
     assert [channel.get(), channel.get(), channel.get(timeout_s=0.01)] == [3, 4, None]
 
 
-def test_a_run_writes_no_picture_and_opens_no_connection_unless_told_so(tmp_path: Path) -> None:
-    trace = tmp_path / "trace.py"
-    trace.write_text(
-        "import sys\n"
-        "def watch(event, arguments):\n"
-        "    if event in ('socket.connect', 'socket.bind', 'socket.sendto', 'os.mkdir', 'os.rename'):\n"
-        "        print(event, arguments, file=sys.stderr)\n"
-        "    if event == 'open' and isinstance(arguments[1], str) and set(arguments[1]) & set('wax+'):\n"
-        "        print(event, arguments, file=sys.stderr)\n"
-        "sys.addaudithook(watch)\n"
-        "from mien.cli import main\n"
-        "sys.exit(main(['run', '--source', 'demo', '--output', 'jsonl']))\n"
-    )
-    home = tmp_path / "home"
-    home.mkdir()
+def test_a_run_writes_no_file_and_opens_no_connection_unless_told_so(tmp_path: Path) -> None:
+    strace = require_program("strace", "strace")
+    if subprocess.run([strace, "-o", os.devnull, "true"], capture_output=True).returncode:
+        pytest.skip("this container does not let strace look at other processes")
+    environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "mien", "run", "--source", "demo", "--output", "jsonl"]
+    trace = tmp_path.with_suffix(".trace")
+    calls = "openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,connect,bind,sendto,sendmsg"
     result = subprocess.run(
-        [sys.executable, str(trace)], cwd=home, env={**os.environ, "HOME": str(home)}, capture_output=True, text=True
+        [strace, "-f", "-qq", "-e", f"trace={calls}", "-o", str(trace), *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
-    assert result.returncode == 0
+    assert (result.returncode, result.stderr) == (0, "")
     assert len(result.stdout.splitlines()) == 250
-    assert list(home.rglob("*")) == []
-    # The one file that is written to: what native libraries say at the start, in memory and without a name.
-    assert [line for line in result.stderr.splitlines() if "/tmp" not in line and "rb+" not in line] == []
     assert max(map(len, result.stdout.splitlines())) < 1000  # no pixels
+    assert list(tmp_path.rglob("*")) == []
+    lines = trace.read_text().splitlines()
+    assert len(lines) > 100  # all files that Python reads
+    changing = [line for line in lines if "O_RDONLY" not in line and " = -1 " not in line]
+    # The files that are written to: what native libraries say at the start, without a name, and before it, one by
+    # which `tempfile` finds out whether a folder can be written to; both are gone.
+    assert len(changing) <= 2
+    assert all(re.search(rf'"{tmp_path}.*", O_RDWR\|(O_CREAT\|O_EXCL|O_EXCL.*O_TMPFILE)', line) for line in changing)
+
+
+def stop_soon() -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_an_output_that_hangs_is_told_and_the_others_are_finished_in_time(is_live: bool) -> None:
+    good, hung, source = Recorder(is_record=True), Recorder(60, is_record=True), Clock(10**6, 0.005, is_live)
+    stop_soon()
+    started_s = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"output hung did not finish within 1\.5 s"):
+        run_stream(source, SlowRecognizer(0.001), {"hung": hung, "good": good})
+    assert time.monotonic() - started_s < 0.3 + 2
+    assert good.closed == 1
+    assert good.frames[:3] == [0, 1, 2]
+    assert source.is_closed
+
+
+class Hanging(Source):
+    """Gives frames for a while, and then hangs in its driver, as does who closes it."""
+
+    def __init__(self, is_live: bool) -> None:
+        self.is_live = is_live
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(10):
+            yield Frame(IMAGE, index, index / 30)
+        with self._lock:
+            time.sleep(60)
+
+    def close(self) -> None:
+        with self._lock:
+            pass
+
+
+@pytest.mark.parametrize("is_kept_open", [False, True])
+def test_a_source_and_an_output_that_hang_together_cost_no_more_than_one(is_kept_open: bool) -> None:
+    good, hung = Recorder(is_record=True), Recorder(60)
+    source = ReconnectingSource(lambda: Hanging(is_live=True)) if is_kept_open else Hanging(is_live=False)
+    stop_soon()
+    started_s = time.monotonic()
+    with pytest.raises(TimeoutError, match="output hung did not finish"):
+        run_stream(source, SlowRecognizer(0), {"good": good, "hung": hung})
+    assert time.monotonic() - started_s < 0.3 + 2
+    assert good.closed == 1
+
+
+def test_the_state_of_a_run_is_told_before_its_outputs_are_closed() -> None:
+    class Curious(Recorder):
+        def close(self) -> None:
+            super().close()
+            states.append(health.state)
+
+    health, states = Health(), list[str]()
+    run_stream(Clock(5, 0, is_live=False), SlowRecognizer(0), {"curious": Curious(is_record=True)}, health)
+    assert states == ["stopped"]
+
+
+def test_a_channel_that_nobody_may_wait_for_keeps_what_it_has() -> None:
+    channel: Channel[int] = Channel(2, is_lossless=True)
+    giver = threading.Thread(target=lambda: lost.extend(map(channel.put, range(4))))
+    lost: list[int] = []
+    giver.start()
+    giver.join(timeout=0.1)
+    assert giver.is_alive()
+    channel.end_waiting()
+    giver.join(timeout=5)
+    assert lost == [0, 0, 1, 1]
+    assert [channel.get(), channel.get()] == [0, 1]
+
+
+def test_a_run_that_has_stopped_stays_so_whichever_thread_tells_otherwise() -> None:
+    class Slow(str):
+        """A state that takes its time to be compared, so that another thread comes in between."""
+
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            time.sleep(0.05)
+            return str.__eq__(self, other)
+
+    health = Health(state=Slow("waiting"))
+    source = threading.Thread(target=health.set_source, args=("running",))
+    source.start()
+    health.set_source("stopped")
+    source.join()
+    assert health.state == "stopped"

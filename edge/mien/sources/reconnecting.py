@@ -50,7 +50,8 @@ class ReconnectingSource(Source):
 
     Args:
         open_: opens the source, and looks for it anew each time.
-        health: told when the source is lost and when it is back.
+        health: told when the source is lost and when it is back; frames that gave way before they were taken are
+            counted in it, those that are taken are not.
         first: the source, if it is open already.
         patience: time limits.
 
@@ -135,6 +136,9 @@ class ReconnectingSource(Source):
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or reader.frame or reader.is_done, limit_s)
             frame, reader.frame = reader.frame, None
+            self._health.captured += reader.missed
+            self._health.dropped += reader.missed
+            reader.missed = 0
             if self._is_closed or frame is not None:
                 return None if self._is_closed else frame
             if not reader.is_done:
@@ -170,6 +174,7 @@ class _Reader(threading.Thread):
         super().__init__(name="source", daemon=True)
         self._open, self._source, self._changed = open_, source, changed
         self.frame: Frame | None = None
+        self.missed = 0  # frames that gave way to a newer one since the last was taken
         self.error: Exception | None = None
         self.is_stopped = self.is_done = False
 
@@ -181,6 +186,7 @@ class _Reader(threading.Thread):
                     with self._changed:
                         if self.is_stopped:
                             break
+                        self.missed += self.frame is not None
                         self.frame = frame
                         self._changed.notify_all()
         except Exception as error:  # raised again by `_take`, in the thread that iterates

@@ -16,6 +16,7 @@ from typing import Any
 
 from mien.config import MqttConfig
 from mien.faces import FrameResult, Image
+from mien.health import WINDOW_S
 from mien.outputs.base import Output, OutputContext
 from mien.outputs.mqtt.broker import BUFFER_SIZE, Broker
 from mien.outputs.mqtt.home_assistant import discovery_messages
@@ -105,6 +106,8 @@ class MqttOutput(Output):
         self._broker.wait_for_answer()  # after a very short run the connection may be just being made
         while self._waiting and self._broker.is_usable:
             self._send_news()
+        if self._broker.is_usable:
+            self._send_health(HEALTH_INTERVAL_S)  # it is retained: the last word on this run
         self._broker.end_by(time.monotonic() + GOODBYE_S)
         self._broker.send(self._availability_topic, "offline")
 
@@ -120,15 +123,21 @@ class MqttOutput(Output):
             for topic, payload in self._discovery.items():
                 self._broker.send(topic, json.dumps(payload))
         state = (self._health.state, self._health.problem)
-        if state != self._told_state or time.monotonic() >= self._next_health_s:
-            self._told_state, self._next_health_s = state, time.monotonic() + HEALTH_INTERVAL_S
-            self._broker.send(self._health_topic, json.dumps(self._health.to_dict()))
+        if state != self._told_state:
+            self._told_state = state
+            self._send_health(WINDOW_S)  # by then the rates are those of this state
+        elif time.monotonic() >= self._next_health_s:
+            self._send_health(HEALTH_INTERVAL_S)
         with self._changed:
             message = self._waiting.popleft() if self._waiting else None
         if message is not None and not self._broker.send(self._faces_topic, message, self._qos, is_retained=False):
             with self._changed:
                 self._waiting.appendleft(message)
                 self._drop_oldest()
+
+    def _send_health(self, next_in_s: float) -> None:
+        self._next_health_s = time.monotonic() + next_in_s
+        self._broker.send(self._health_topic, json.dumps(self._health.to_dict()))
 
     def _drop_oldest(self) -> None:
         if len(self._waiting) > BUFFER_SIZE:
