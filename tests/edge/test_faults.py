@@ -210,9 +210,13 @@ class Changing(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         for index, image in enumerate(self._images):
-            while self._health.recognized < index:  # or a newer frame would take its place
+            while not self._is_done_with(index):  # or a newer frame would take its place
                 time.sleep(0.001)
             yield Frame(image, index, 1.7e9 + index / 10, taken_s=index / 10)
+
+    def _is_done_with(self, frames: int) -> bool:
+        outputs = self._health.outputs.values()
+        return self._health.recognized >= frames and all(output.written >= frames or output.error for output in outputs)
 
 
 def test_frames_of_another_size_in_mid_stream_disturb_no_output(tmp_path: Path, portrait: Image) -> None:
