@@ -46,7 +46,7 @@ class Metrics:
     confusion: npt.NDArray[np.intp]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures, rounded to 1/100,000, for a card or a JSON file."""
+        """Return the figures, rounded to 1/100,000 (the loss to 1/10,000), for a card or a JSON file."""
         return {
             "images": self.images,
             "accuracy": round(self.accuracy, 5),
@@ -54,7 +54,7 @@ class Metrics:
             "macro_f1": round(self.macro_f1, 5),
             "macro_f1_interval_95": round(self.macro_f1_interval, 5),
             "expected_calibration_error": round(self.calibration_error, 5),
-            "log_loss": round(self.log_loss, 5),
+            "log_loss": round(self.log_loss, 4),
             "recall": {name: round(value, 5) for name, value in self.recall.items()},
             "recall_interval_95": {
                 name: round(1.96 * math.sqrt(value * (1 - value) / max(1, count)), 5)

@@ -21,6 +21,7 @@ def test_sizes_are_measured_with_several_seeds_and_redrawn_from_the_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = make_data(per_class=20)
+    keras.utils.set_random_seed(0)  # some random networks answer so evenly that int8 changes half of the answers
     layers = keras.layers
     network = [
         keras.Input((48, 48, 1)),

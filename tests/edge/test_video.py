@@ -304,6 +304,8 @@ class Passage(Source):
 class Onlooker:
     """Stands for a recognizer: person 1 is always there, and another passer-by in each frame."""
 
+    seen: tuple[Box, ...] = ()
+
     def __init__(self) -> None:
         self._count = 1
 
