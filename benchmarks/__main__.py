@@ -1,81 +1,62 @@
-"""Measure: `python -m benchmarks accuracy --data fer2013.csv`; also robustness, latency, pipeline, detection, ..."""
+"""Measure: `python -m benchmarks all --data fer2013.csv --source CLIP`, or one of its parts."""
 
 import argparse
-import json
-import os
+import shlex
 import sys
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
-from benchmarks import accuracy, latency, pareto
-from benchmarks.machine import describe, machine_card
-from mien.card import find_model
-from mien.config import Config, load_settings
+from benchmarks.record import measure, write_record
 from mien.native_log import prepare_tensorflow
-from mien.published import find_published
+
+BENCHMARKS = {
+    "accuracy": "accuracy on the test images, float and int8, on each installed runtime",
+    "latency": "milliseconds a face, by number of threads; loading, memory, operators",
+    "pipeline": "what a run costs: frames/s, each stage, latency, memory",
+    "robustness": "accuracy under what cameras and detectors do to faces",
+    "detection": "faces found on photographs, with and without spectacles",
+    "peers": "mien beside what else one could take: the package fer, the loops of tutorials",
+    "soak": "minutes of a looping clip: does memory grow, does it slow down, does the board throttle?",
+    "pareto": "accuracy against latency; without --runs redrawn from the results",
+    "crop-margin": "how FER2013's faces are cut, seen by a Haar cascade",
+}
+"""Each is a module with `add_arguments`, `run`, `table` and, where there is something to draw, `plots`."""
+
+TOOLS = {
+    "all": "the parts above one after the other, and their report",
+    "report": "one HTML and one Markdown file of results, with plots",
+    "compare": "what got better or worse between two results, beyond noise",
+    "readme": "write the tables of README.md anew from benchmarks/results",
+}
+"""Each is a module with `add_arguments` and `main(arguments) -> exit code`."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all benchmarks."""
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser; only the chosen command has its flags, so that the others' modules need not be imported."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure mien on this machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="BENCHMARK")
-
-    command = commands.add_parser("accuracy", help="accuracy and macro F1 on the test images, float and int8")
-    command.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
-    command.add_argument("--update-cards", action="store_true", help="write the figures into the models' cards")
-    command.set_defaults(function=_accuracy)
-    _add_common(command)
-
-    command = commands.add_parser("robustness", help="accuracy under what cameras and detectors do to faces")
-    command.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
-    command.add_argument("--images", type=int, metavar="N", help="test images, drawn at random (default: all)")
-    command.set_defaults(function=_robustness)
-    _add_common(command)
-
-    command = commands.add_parser("pareto", help="accuracy against latency; without --runs redrawn from the results")
-    command.add_argument("--runs", type=Path, nargs="+", metavar="RUN", help="converted runs to measure anew")
-    command.add_argument("--results", type=Path, default=pareto.RESULTS, metavar="FILE", help="JSON (default: ours)")
-    command.add_argument("--plot", type=Path, default=pareto.PLOT, metavar="FILE", help="PNG (default: ours)")
-    command.set_defaults(function=_pareto)
-
-    command = commands.add_parser("latency", help="milliseconds a face, by number of threads")
-    command.add_argument("--threads", type=int, nargs="+", metavar="N", help="default: 1 and all cores")
-    command.add_argument("--seconds", type=float, default=3, help="a measurement (default: 3)")
-    command.set_defaults(function=_latency)
-    _add_common(command)
-
-    command = commands.add_parser("pipeline", help="what a run costs: frames/s, each stage, latency, memory")
-    command.add_argument("--source", default="demo", metavar="CLIP", help="a video file (default: demo)")
-    command.add_argument("--threads", default=str(Config.threads), metavar="N", help=f"default: {Config.threads}")
-    command.add_argument("--detector", default=Config.detector, help="haar, yunet or auto (default)")
-    command.add_argument("--frames", type=int, default=300, metavar="N", help="of the clip, at most (default: 300)")
-    command.add_argument(
-        "--memory-frames", type=int, default=2000, metavar="N", help="for which memory is watched (default: 2000)"
-    )
-    _add_json(command)
-    command.set_defaults(function=_pipeline)
-
-    command = commands.add_parser("detection", help="faces found on photographs, with and without spectacles")
-    command.add_argument("--photos", type=Path, required=True, metavar="DIR", help="with photos.csv in it or beside it")
-    command.add_argument("--no-faces", type=Path, metavar="DIR", help="pictures without a face, for false boxes")
-    _add_json(command)
-    command.set_defaults(function=_detection)
-
-    command = commands.add_parser("crop-margin", help="how FER2013's faces are cut, seen by a Haar cascade")
-    command.add_argument("--data", required=True, help="fer2013.csv, or the folder with train/ and test/")
-    command.add_argument("--images", type=int, default=1500, help="of Training (default: 1500)")
-    command.set_defaults(function=_crop_margin)
+    for name, about in (BENCHMARKS | TOOLS).items():
+        command = commands.add_parser(name, help=about, description=about)
+        if name != chosen:
+            continue
+        module = import_module(f"benchmarks.{name.replace('-', '_')}")
+        module.add_arguments(command)
+        if name in BENCHMARKS:
+            command.add_argument("--json", type=Path, metavar="FILE", help="write the results for programs, too")
+        command.set_defaults(module=module)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one benchmark; return the exit code."""
+    """Run one benchmark or tool; return the exit code."""
     prepare_tensorflow()
-    arguments = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    chosen = next((word for word in argv if word in BENCHMARKS | TOOLS), None)
     try:
-        if (path := getattr(arguments, "json", None)) and not path.parent.is_dir():
-            raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; make it first")
-        return int(arguments.function(arguments))
+        arguments = build_parser(chosen).parse_args(argv)
+        if arguments.command in TOOLS:
+            return int(arguments.module.main(arguments))
+        return _benchmark(arguments, shlex.join(["python", "-m", "benchmarks", *argv]))
     except KeyboardInterrupt:
         return 130
     except (OSError, ValueError, ImportError) as error:
@@ -83,139 +64,21 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--models", nargs="+", metavar="MODEL", help="names or files (default: all of ours)")
-    _add_json(command)
+def _benchmark(arguments: argparse.Namespace, command: str) -> int:
+    """Measure, print for people and write for programs; 1 if a part of it failed or the machine spoilt it."""
+    if (path := arguments.json) and not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; make it first")
+    record = measure(arguments.command, command, arguments.module.run, arguments)
+    if path:
+        write_record(path, record)
+    from benchmarks.machine import describe
 
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the results for programs, too")
-
-
-def _models(arguments: argparse.Namespace) -> list[Path]:
-    if not arguments.models:
-        return accuracy.find_models()
-    models = [Path(model) if model.endswith(".keras") else find_model(model) for model in arguments.models]
-    if missing := [model for model in models if not model.exists()]:
-        raise FileNotFoundError(f"no model at {missing[0]}: give .keras or .tflite files, or names of `mien models`")
-    return models
-
-
-def _measurable(arguments: argparse.Namespace) -> list[Path]:
-    """Return the models without those that nothing here can run."""
-    models = _models(arguments)
-    if find_spec("tensorflow") is None:
-        for model in [model for model in models if model.suffix == ".keras"]:
-            print(f"{model} needs TensorFlow, which is not installed: left out", file=sys.stderr)
-            models.remove(model)
-    if not models:
-        raise ValueError("there is no model to measure here: give --models, or script/setup train for .keras files")
-    return models
-
-
-def _accuracy(arguments: argparse.Namespace) -> int:
-    from mien.fer2013 import load_fer2013
-
-    models = _measurable(arguments)
-    data = load_fer2013(arguments.data)
-    results = []
-    for model in models:
-        print(f"measuring {model.name} ...", file=sys.stderr)
-        results.append(accuracy.measure_accuracy(model, data))
-    print(accuracy.table(results))
-    print("\n.tflite models answer at the temperature of their cards, Keras models as they were trained.")
-    _write_json(arguments.json, results)
-    if arguments.update_cards:
-        for model, result in zip(models, results, strict=True):
-            if model.suffix == ".tflite":
-                accuracy.update_card(model, result)
-    return 0
-
-
-def _robustness(arguments: argparse.Namespace) -> int:
-    from benchmarks.robustness import choose_images, measure_robustness, table
-    from mien.fer2013 import load_fer2013
-
-    if arguments.images is not None and arguments.images < 1:
-        raise ValueError(f"--images {arguments.images} must be 1 or more")
-    models = _measurable(arguments)
-    results = measure_robustness(models, choose_images(load_fer2013(arguments.data), arguments.images))
-    print(table(results))
-    _write_json(arguments.json, results)
-    return 0
-
-
-def _pareto(arguments: argparse.Namespace) -> int:
-    if arguments.runs:
-        results = pareto.measure_runs(arguments.runs)
-        arguments.results.parent.mkdir(parents=True, exist_ok=True)
-        _write_json(arguments.results, results)
-    else:
-        results = pareto.read_results(arguments.results)
-    print(pareto.table(results))
-    pareto.plot(results, arguments.plot)
-    print(f"\n{arguments.plot}")
-    return 0
-
-
-def _latency(arguments: argparse.Namespace) -> int:
-    threads = arguments.threads or sorted({1, os.cpu_count() or 1})
-    models = [model for model in _models(arguments) if model.suffix != ".keras"]
-    if not models:
-        raise ValueError("latency is that of .tflite models: convert the .keras ones first")
-    results = [latency.measure_latency(model, count, arguments.seconds) for model in models for count in threads]
-    print(describe(machine_card()), end="\n\n")
-    print(latency.table(results))
-    _write_json(arguments.json, {"machine": machine_card(), "results": results})
-    return 0
-
-
-def _pipeline(arguments: argparse.Namespace) -> int:
-    from benchmarks.pipeline import measure_pipeline, table
-
-    for flag, count, least in (("--frames", arguments.frames, 2), ("--memory-frames", arguments.memory_frames, 1)):
-        if count < least:
-            raise ValueError(f"{flag} {count} must be {least} or more")
-    flags = {name: getattr(arguments, name) for name in ("source", "threads", "detector")}
-    config = load_settings(flags, environment={}).config
-    print("measuring, which takes a minute or two ...", file=sys.stderr)
-    result = measure_pipeline(config, arguments.frames, arguments.memory_frames)
-    print(describe(machine_card()), end="\n\n")
-    print(table(result))
-    _write_json(arguments.json, {"machine": machine_card(), **result})
-    return 0
-
-
-def _detection(arguments: argparse.Namespace) -> int:
-    from benchmarks.detection import make_detectors, measure_detection, table
-
-    detectors = make_detectors()
-    print(f"measuring {len(detectors)} detectors, which takes minutes ...", file=sys.stderr)
-    results = measure_detection(detectors, arguments.photos, arguments.no_faces)
-    print(describe(machine_card()), end="\n\n")
-    print(table(results))
-    if find_published("yunet") is None:
-        print("\nYuNet was not measured: `mien models fetch yunet` brings its model.")
-    _write_json(arguments.json, {"machine": machine_card(), "results": results})
-    return 0
-
-
-def _crop_margin(arguments: argparse.Namespace) -> int:
-    from benchmarks.crop_margin import measure_crop_margin
-    from mien.fer2013 import load_fer2013
-
-    data = load_fer2013(arguments.data)
-    figures = measure_crop_margin(data, arguments.images)
-    print(
-        f"finds {figures['found']:.0%}, box of {figures['side']:.1f} of 48 pixels "
-        f"centred at ({figures['centre_x']:.1f}, {figures['centre_y']:.1f}): margin {figures['margin']:.3f}"
-    )
-    return 0
-
-
-def _write_json(path: Path | None, content: object) -> None:
-    if path is not None:
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(describe(record["machine"]), end="\n\n")
+    print(arguments.module.table(record["results"]))
+    failed = [f"{part['model']}: {part['why']}" for part in record["results"].get("failed", [])]
+    for why in [f"invalid: {reason}" for reason in record["invalid"]] + failed:
+        print(f"error: {why}", file=sys.stderr)
+    return int(bool(record["invalid"] or failed))
 
 
 if __name__ == "__main__":

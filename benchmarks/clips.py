@@ -1,9 +1,11 @@
 """A clip in memory, played again and again: what is measured then is the work on its frames, not reading them."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
+from threading import Event
 
 from mien.sources import DEMO_CLIP, Frame, Source, open_source
 
@@ -33,15 +35,29 @@ class Clip:
 
 
 class LoopedSource(Source):
-    """Plays a clip for so many frames, each in memory of its own, as a camera's are."""
+    """Plays a clip again and again, each frame in memory of its own, as a camera's are.
 
-    def __init__(self, clip: Clip, frames: int) -> None:
-        self.name = str(clip.path)
+    Args:
+        clip: what to play.
+        frames: so many of them; None: until it is closed.
+        is_live: be a camera: each frame comes at its own time, whether somebody waits for it or not.
+    """
+
+    def __init__(self, clip: Clip, frames: int | None, is_live: bool = False) -> None:
+        self.name, self.frame_rate, self.is_live = str(clip.path), len(clip.frames) / clip.length_s, is_live
         self._clip, self._frames = clip, frames
+        self._closed = Event()
 
     def __iter__(self) -> Iterator[Frame]:
+        started_s = time.monotonic()
         for frame in islice(self._clip.looped(), self._frames):
+            if self._closed.wait(max(0.0, started_s + frame.time_s - time.monotonic()) if self.is_live else 0):
+                return
             yield Frame(frame.image.copy(), frame.index, frame.time_s)
+
+    def close(self) -> None:
+        """End the play."""
+        self._closed.set()
 
 
 def load_clip(source: str, most_frames: int) -> Clip:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.accuracy import PUBLISHED
+from benchmarks.models import PUBLISHED
 from mien.detectors.haar import load_cascade
 from mien.faces import Image
 from mien.interpreter import load_runtime

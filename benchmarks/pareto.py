@@ -1,17 +1,27 @@
-"""Accuracy against latency: which network gives most for its time."""
+"""Accuracy against latency: which network gives most for its time.
 
+python -m benchmarks pareto --runs runs/*     # measures, keeps the results and draws them
+python -m benchmarks pareto                   # draws what was kept
+"""
+
+import argparse
 import json
-import os
+import shlex
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.machine import describe, machine_card
+from benchmarks.record import measure, read_record, write_record
 from mien.card import MODELS_DIR, read_card
 from mien.classifier import EmotionClassifier
 from mien.native_log import quiet_native_log
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results" / "pareto.json"
 PLOT = Path(__file__).resolve().parent.parent / "docs" / "images" / "pareto.png"
@@ -28,6 +38,37 @@ LABEL_PLACES = [(side, height) for height in (0, 8, -8, 16, -16, 24, -24) for si
 
 COMPARABLE = ("data_sha256", "seed")
 """Settings in `run.json` that say how the data were divided: with one seed, less validation is a part of more."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add runs, results and plot."""
+    parser.add_argument("--runs", type=Path, nargs="+", metavar="RUN", help="converted runs to measure anew")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="JSON (default: ours)")
+    parser.add_argument("--plot", type=Path, default=PLOT, metavar="FILE", help="PNG (default: ours)")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure `--runs` and keep the results in `--results`, or read them there; draw them.
+
+    Raises:
+        FileNotFoundError: a run is not finished or not converted, or there are no results.
+        ValueError: something is damaged, or the runs cannot be compared.
+        ImportError: matplotlib is not installed.
+    """
+    new_figure(1, 1)  # if it cannot be drawn, say so before measuring
+    if arguments.runs:
+        command = shlex.join(["python", "-m", "benchmarks", "pareto", "--runs", *map(str, arguments.runs)])
+        record = measure("pareto", command, lambda _: measure_runs(arguments.runs), arguments)
+        arguments.results.parent.mkdir(parents=True, exist_ok=True)
+        write_record(arguments.results, record)
+        results: dict[str, Any] = record["results"]
+    else:
+        results = read_results(arguments.results)
+    arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+    (figure,) = plots(results).values()
+    figure.savefig(arguments.plot, dpi=110, metadata={"Software": None})
+    print(arguments.plot, file=sys.stderr)
+    return results
 
 
 def measure_runs(runs: list[Path]) -> dict[str, Any]:
@@ -67,16 +108,21 @@ def measure_runs(runs: list[Path]) -> dict[str, Any]:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read what `measure_runs` returned.
+    """Read the results that `run` kept.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged.
+        ValueError: it is damaged, or of another benchmark.
     """
     if not path.exists():
         raise FileNotFoundError(f"no results at {path}: measure with --runs RUN [RUN ...]")
+    record = read_record(path)
+    if record["benchmark"] != "pareto":
+        raise ValueError(
+            f"{path} is of {record['benchmark']!r}, allowed is 'pareto': measure with --runs RUN [RUN ...]"
+        )
+    results: dict[str, Any] = record["results"]
     try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not results["entries"]:
             raise ValueError("no entries")
         table(results)
@@ -100,7 +146,7 @@ def table(results: dict[str, Any]) -> str:
     entries = results["entries"]
     front = front_of(entries)
     lines = [
-        describe(results["machine"]),
+        f"Measured on {describe(results['machine'])}",
         "",
         "| network | epochs | parameters | multiply-adds | int8 file | int8, 1 thread | validation, float |",
         "|---|---|---|---|---|---|---|",
@@ -116,13 +162,15 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
-    """Draw accuracy against latency as a PNG: short runs of the search hollow, the others filled."""
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    from matplotlib import pyplot
+def plots(results: dict[str, Any]) -> "dict[str, Figure]":
+    """Draw accuracy against latency: short runs of the search hollow, the others filled.
 
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     entries = results["entries"]
-    figure, axes = pyplot.subplots(figsize=(9, 6), layout="constrained")
+    figure = new_figure(9, 6)
+    axes = figure.subplots()
     points = [(entry["latency_ms"], 100 * entry["validation_accuracy"]) for entry in entries]
     for entry, (x, y) in zip(entries, points, strict=True):
         is_short = entry["epochs"] <= SEARCH_EPOCHS
@@ -147,9 +195,20 @@ def plot(results: dict[str, Any], path: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
     name_points(figure, axes, {str(entry["name"]): point for entry, point in zip(entries, points, strict=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
+    return {"accuracy_against_latency": figure}
+
+
+def new_figure(width_in: float, height_in: float) -> "Figure":
+    """Return an empty figure of that size in inches; nobody has to close it.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'mien[bench]'") from error
+    return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
 def name_points(figure: Any, axes: Any, points: dict[str, tuple[float, float]]) -> None:

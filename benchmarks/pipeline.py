@@ -5,32 +5,29 @@
 Both loops see the same decoded frames, on as many threads, in turns.
 """
 
-import io
-import tempfile
+import argparse
+import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.clips import Clip, load_clip
 from benchmarks.naive import NaiveLoop
-from benchmarks.process import measure_memory, measure_process
-from benchmarks.stages import Spans, measure_overhead, measure_stages, spread
-from mien.config import Config
-from mien.faces import FrameResult
-from mien.health import Health
+from benchmarks.process import measure_live, measure_memory, measure_process
+from benchmarks.stages import measure_capture, measure_outputs, measure_overhead, measure_stages, spread
+from mien.config import Config, load_settings
 from mien.native_log import quiet_native_log
-from mien.outputs import OutputContext, open_output
-from mien.outputs.jsonl import JsonLinesOutput
 from mien.recognizer import EmotionRecognizer
-from mien.sources import Frame, open_source
-from mien.streaming import FINISH_S, Recognition, make_recognizer
+from mien.sources import Frame
+from mien.streaming import make_recognizer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WARM_UP = 5
 
@@ -40,8 +37,29 @@ ROUNDS = 3
 BLOCK = 25
 """After so many frames the other loop has its turn, so that whatever else the machine does hurts both alike."""
 
-OUTPUTS = ("text", "faces.jsonl", "faces.csv", "faces.mp4", "faces.png")
-"""Those that need neither a screen nor a network."""
+MARKERS = {"median_ms": ("median", "o"), "p95_ms": ("p95", "|"), "p99_ms": ("p99", "x")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument("--source", default="demo", metavar="CLIP", help="a video file (default: demo)")
+    parser.add_argument("--threads", default=str(Config.threads), metavar="N", help=f"default: {Config.threads}")
+    parser.add_argument("--detector", default=Config.detector, help="haar, yunet or auto (default)")
+    parser.add_argument("--frames", type=int, default=300, metavar="N", help="of the clip, at most (default: 300)")
+    parser.add_argument(
+        "--memory-frames", type=int, default=2000, metavar="N", help="for which memory is watched (default: 2000)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure; see `measure_pipeline`."""
+    for flag, count, least in (("--frames", arguments.frames, 2), ("--memory-frames", arguments.memory_frames, 1)):
+        if count < least:
+            raise ValueError(f"{flag} {count} must be {least} or more")
+    flags = {name: getattr(arguments, name) for name in ("source", "threads", "detector")}
+    config = load_settings(flags, environment={}).config
+    print("measuring, which takes a minute or two ...", file=sys.stderr)
+    return measure_pipeline(config, arguments.frames, arguments.memory_frames)
 
 
 def measure_pipeline(config: Config, frames: int, memory_frames: int) -> dict[str, Any]:
@@ -54,8 +72,8 @@ def measure_pipeline(config: Config, frames: int, memory_frames: int) -> dict[st
 
     Returns:
         {"clip", "size", "frames", "threads", "detector", "model", "runtime", "speed": as `measure_speed`, "stages":
-        {stage: spread}, "overhead": spread, "live": as `measure_live`, "memory", "process"}; a spread is
-        {"mean_ms", "median_ms", "p95_ms", "p99_ms"}.
+        {stage: spread}, "overhead": spread, "live", "memory" and "process": as `measure_live`, `measure_memory` and
+        `measure_process`}; a spread is {"mean_ms", "median_ms", "p95_ms", "p99_ms"}.
 
     Raises:
         OSError, ValueError, ImportError: the clip, the detector or the runtime is not there, or no good.
@@ -77,13 +95,15 @@ def measure_pipeline(config: Config, frames: int, memory_frames: int) -> dict[st
     }
     speed = measure_speed(clip, recognizer, naive)
     recognizer.reset()
-    spans = {"capture": _time_capture(clip), **measure_stages(recognizer, islice(clip.looped(), 2 * len(clip.frames)))}
+    twice = 2 * len(clip.frames)
+    spans = {"capture": measure_capture(clip), **measure_stages(recognizer, islice(clip.looped(), twice))}
     recognizer.reset()
-    overhead = measure_overhead(recognizer, islice(clip.looped(), 2 * len(clip.frames)))
+    overhead = measure_overhead(recognizer, islice(clip.looped(), twice))
+    spans |= measure_outputs(clip, recognizer)
     return {
         **facts,
         "speed": speed,
-        "stages": {stage: spread(times_s) for stage, times_s in {**spans, **_time_outputs(clip, recognizer)}.items()},
+        "stages": {stage: spread(times_s) for stage, times_s in spans.items()},
         "overhead": spread(overhead),
         "live": measure_live(clip, recognizer),
         "memory": measure_memory(clip, recognizer, memory_frames),
@@ -95,9 +115,9 @@ def measure_speed(clip: Clip, recognizer: EmotionRecognizer, naive: NaiveLoop) -
     """Let both loops see the same frames, which are decoded, in turns.
 
     Returns:
-        {"mien" and "naive": {"frames_per_s", "with_box": frames in which a face was found, rightly or not, and a
-        spread}, "frames": of each, "with_box_in_both", "ratio": of frames/s}. Frames/s are those of the medians of the
-        blocks' times.
+        {"mien" and "naive": {"frames_per_s", "with_box": frames in which a face was found, rightly or not, "cpu_ms":
+        of all threads, a frame, and a spread}, "frames": of each, "with_box_in_both", "ratio": of frames/s}. Frames/s
+        are those of the medians of the blocks' times.
     """
     loops: dict[str, Callable[[Frame], int]] = {
         "mien": lambda frame: len(recognizer.recognize(frame.image, frame.time_s)),
@@ -106,6 +126,7 @@ def measure_speed(clip: Clip, recognizer: EmotionRecognizer, naive: NaiveLoop) -
     size = len(clip.frames)
     times_s = {name: np.zeros((ROUNDS, size)) for name in loops}
     found = {name: np.zeros((ROUNDS, size), bool) for name in loops}
+    cpu_s = dict.fromkeys(loops, 0.0)
     for frame in clip.frames[:WARM_UP]:
         for count_faces in loops.values():
             count_faces(frame)
@@ -115,13 +136,20 @@ def measure_speed(clip: Clip, recognizer: EmotionRecognizer, naive: NaiveLoop) -
         for start in range(0, size, BLOCK):
             block = list(islice(looped, min(BLOCK, size - start)))
             for name, count_faces in loops.items():
+                cpu_s[name] -= time.process_time()
                 for place, frame in enumerate(block, start):
                     started_s = time.perf_counter()
                     faces = count_faces(frame)
                     times_s[name][turn, place] = time.perf_counter() - started_s
                     found[name][turn, place] = faces > 0
+                cpu_s[name] += time.process_time()
     figures = {
-        name: {"frames_per_s": _frames_per_s(times), "with_box": int(found[name].sum()), **spread(times.ravel())}
+        name: {
+            "frames_per_s": _frames_per_s(times),
+            "with_box": int(found[name].sum()),
+            "cpu_ms": round(1000 * cpu_s[name] / times.size, 4),
+            **spread(times.ravel()),
+        }
         for name, times in times_s.items()
     }
     return {
@@ -132,75 +160,73 @@ def measure_speed(clip: Clip, recognizer: EmotionRecognizer, naive: NaiveLoop) -
     }
 
 
-def measure_live(clip: Clip, recognizer: EmotionRecognizer) -> dict[str, Any]:
-    """Play the file at its own speed, as a camera would, with JSON lines written.
-
-    Returns:
-        {"frames", "dropped", "frames_per_s", "latency": spread of the time from frame to result, "p95_over_median" of
-        it, "end_to_end": spread of the time from frame to written line, "cpu": CPU seconds in each second}.
-    """
-    latencies_s, ends_s, last = [], [], 0
-    recognizer.reset()
-    recognition = Recognition(open_source(str(clip.path), Config(realtime=True)), recognizer, Health())
-    started_s, cpu_s = time.monotonic(), time.process_time()
-    try:
-        with tempfile.TemporaryDirectory() as folder, JsonLinesOutput(Path(folder, "faces.jsonl")) as output:
-            for image, result in recognition:
-                output.write(image, result)
-                assert result.taken_s is not None
-                ends_s.append(time.monotonic() - result.taken_s)
-                latencies_s.append(result.latency_s)
-                last = result.frame
-                if last + 1 >= len(clip.frames):
-                    break
-    finally:
-        recognition.stop()
-    took_s, cpu_s = time.monotonic() - started_s, time.process_time() - cpu_s
-    recognition.join(FINISH_S)
-    latency = spread(latencies_s)
-    return {
-        "frames": len(latencies_s),
-        "dropped": last + 1 - len(latencies_s),
-        "frames_per_s": round(len(latencies_s) / took_s, 1),
-        "latency": latency,
-        "p95_over_median": round(latency["p95_ms"] / latency["median_ms"], 2),
-        "end_to_end": spread(ends_s),
-        "cpu": round(cpu_s / took_s, 3),
-    }
-
-
-def table(result: dict[str, Any]) -> str:
+def table(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    speed, live, memory, process = (result[name] for name in ("speed", "live", "memory", "process"))
+    speed, live, memory, process = (results[name] for name in ("speed", "live", "memory", "process"))
     titles = ["mean ms", "median", "p95", "p99"]
     loops = [
-        [title, f"{speed[name]['frames_per_s']:.1f}", f"{speed[name]['with_box']}", *_cells(speed[name])]
-        for title, name in (("mien", "mien"), ("the naive loop", "naive"))
+        [title, f"{loop['frames_per_s']:.1f}", f"{loop['with_box']}", _cpu(loop), *_cells(loop)]
+        for title, loop in (("mien", speed["mien"]), ("the naive loop", speed["naive"]))
     ]
-    times = {
-        **result["stages"],
-        "mien's own part of recognize": result["overhead"],
-        "live, from frame to result": live["latency"],
-        "live, from frame to written line": live["end_to_end"],
-    }
     start_mb, end_mb = memory["samples_mb"][0], memory["samples_mb"][-1]
+    whole = f", {memory['frames_per_s']:.1f} frames/s and {memory['cpu']:.0%} of a core" if "cpu" in memory else ""
     lines = [
-        f"{result['clip']}, {result['frames']} frames of {result['size']}, threads {result['threads']}, "
-        f"{result['detector']}, {result['model']} on {result['runtime']}",
+        f"{results['clip']}, {results['frames']} frames of {results['size']}, threads {results['threads']}, "
+        f"{results['detector']}, {results['model']} on {results['runtime']}",
         "",
-        *_rows(["recognition alone", "frames/s", f"a box in, of {speed['frames']}", *titles], loops),
+        *_rows(["recognition alone", "frames/s", f"a box in, of {speed['frames']}", "CPU ms", *titles], loops),
         "",
         f"{speed['ratio']:.2f} times the naive loop's frames/s; a box in {speed['with_box_in_both']} frames of both",
         "",
-        *_rows(["stage", *titles], [[stage, *_cells(values)] for stage, values in times.items()]),
+        *_rows(["stage", *titles], [[stage, *_cells(values)] for stage, values in _times(results).items()]),
         "",
         f"live: {live['frames_per_s']:.1f} frames/s, {live['dropped']} dropped, {live['cpu']:.0%} of a core, "
         f"p95 of frame to result {live['p95_over_median']:.2f} times the median",
-        f"memory: {memory['growth_mb']:+.2f} MB over {memory['frames']:,} frames ({start_mb:.1f} to {end_mb:.1f})",
+        f"memory: {memory['growth_mb']:+.2f} MB over {memory['frames']:,} frames ({start_mb:.1f} to {end_mb:.1f})"
+        f"{whole}",
         f"mien run --output jsonl: first line after {process['first_line_s']:.2f} s, "
         f"{process['peak_mb']:.1f} MB at most",
     ]
     return "\n".join(lines)
+
+
+def plots(results: dict[str, Any]) -> dict[str, "Figure"]:
+    """Draw the time of each stage, from its median to its 99th percentile."""
+    from matplotlib.figure import Figure
+
+    times = _times(results)
+    figure = Figure(figsize=(8, 0.36 * len(times) + 1.6), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(times))
+    for place, values in zip(places, times.values(), strict=True):
+        axes.plot([values["median_ms"], values["p99_ms"]], [place, place], color="0.75", linewidth=3, zorder=1)
+        axes.annotate(
+            _number(values["median_ms"]), (values["median_ms"], place), (-8, 0),
+            textcoords="offset points", ha="right", va="center", fontsize=9,
+        )  # fmt: skip
+    for key, (label, marker) in MARKERS.items():
+        values_ms = [values[key] for values in times.values()]
+        axes.scatter(values_ms, places, marker=marker, s=50, color="#1f5f99", label=label, zorder=2)
+    axes.set_yticks(places, list(times))
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.margins(x=0.12)
+    axes.grid(axis="x", color="0.9")
+    axes.set_xlabel("milliseconds a frame, logarithmic; the number is the median")
+    axes.set_title(f"{results['clip']}, {results['size']}, {results['detector']}, threads {results['threads']}")
+    figure.legend(loc="outside lower center", ncols=len(MARKERS), frameon=False)
+    return {"pipeline_stages": figure}
+
+
+def _times(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the spread of each stage, and of the whole."""
+    return {
+        **results["stages"],
+        "mien's own part of recognize": results["overhead"],
+        "live, from frame to result": results["live"]["latency"],
+        "live, from frame to written line": results["live"]["end_to_end"],
+    }
 
 
 def _frames_per_s(times_s: npt.NDArray[np.float64]) -> float:
@@ -209,42 +235,17 @@ def _frames_per_s(times_s: npt.NDArray[np.float64]) -> float:
     return round(float(times_s.shape[1] / np.median(blocks_s, axis=0).sum()), 2)
 
 
-def _time_capture(clip: Clip) -> list[float]:
-    """Return the seconds until the source has each next frame; the first is read when it opens."""
-    times_s = []
-    with open_source(str(clip.path)) as source:
-        frames = iter(source)
-        next(frames)
-        for _ in clip.frames[1:]:
-            started_s = time.perf_counter()
-            next(frames)
-            times_s.append(time.perf_counter() - started_s)
-    return times_s
-
-
-def _time_outputs(clip: Clip, recognizer: EmotionRecognizer) -> Spans:
-    """Return the seconds that each output takes to write each frame."""
-    recognizer.reset()
-    results = [
-        (frame.image, FrameResult(frame.time_s, frame.index, recognizer.recognize(frame.image, frame.time_s)))
-        for frame in clip.frames
-    ]
-    spans: Spans = {}
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        for name in OUTPUTS:
-            times_s = spans[f"output {Path(name).suffix or name}"] = []
-            with open_output(name if name == "text" else str(Path(folder, name)), OutputContext()) as output:
-                for image, result in results:
-                    started_s = time.perf_counter()
-                    output.write(image, result)
-                    times_s.append(time.perf_counter() - started_s)
-    return spans
-
-
 def _rows(titles: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *rows)]
 
 
 def _cells(spread_: dict[str, float]) -> list[str]:
-    values = (spread_[name] for name in ("mean_ms", "median_ms", "p95_ms", "p99_ms"))
-    return [f"{value:.2f}" if value >= 1 else f"{value:.3f}" for value in values]
+    return [_number(spread_[name]) for name in ("mean_ms", "median_ms", "p95_ms", "p99_ms")]
+
+
+def _cpu(figures: dict[str, float]) -> str:
+    return _number(figures["cpu_ms"]) if "cpu_ms" in figures else "not measured"  # results of older runs lack it
+
+
+def _number(value_ms: float) -> str:
+    return f"{value_ms:.2f}" if value_ms >= 1 else f"{value_ms:.3f}"

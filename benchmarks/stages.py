@@ -3,11 +3,14 @@
 Wrapping takes time of its own, so that frames/s are measured without it.
 """
 
+import io
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from functools import lru_cache
+from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 from unittest.mock import patch
@@ -16,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 import mien.recognizer
+from benchmarks.clips import Clip
 from mien.detectors import HaarDetector
 from mien.detectors.yunet import YuNetDetector
+from mien.faces import FrameResult
+from mien.outputs import OutputContext, open_output
 from mien.recognizer import EmotionRecognizer
-from mien.sources import Frame
+from mien.sources import Frame, open_source
 from mien.tracker import Track
 
 STAGES = ("detect", "track", "crop", "classify", "smooth")
@@ -27,6 +33,9 @@ STAGES = ("detect", "track", "crop", "classify", "smooth")
 NATIVE = "native"
 NATIVE_METHODS = ("detectMultiScale", "detect", "invoke")
 """Of OpenCV's cascades and networks and of the interpreter: where they compute."""
+
+OUTPUTS = ("text", "faces.jsonl", "faces.csv", "faces.mp4", "faces.png")
+"""Those that need neither a screen nor a network."""
 
 Spans = dict[str, list[float]]
 """Seconds of each stage in each frame."""
@@ -83,6 +92,38 @@ def measure_overhead(recognizer: EmotionRecognizer, frames: Iterable[Frame]) -> 
             whole_s = _recognize(recognizer, frame, clock)
             own_s.append(whole_s - clock.spent_s[NATIVE])
     return own_s
+
+
+def measure_capture(clip: Clip) -> list[float]:
+    """Return the seconds until the source has each next frame; the first is read when it opens."""
+    times_s = []
+    with open_source(str(clip.path)) as source:
+        frames = iter(source)
+        next(frames)
+        for _ in clip.frames[1:]:
+            started_s = time.perf_counter()
+            next(frames)
+            times_s.append(time.perf_counter() - started_s)
+    return times_s
+
+
+def measure_outputs(clip: Clip, recognizer: EmotionRecognizer) -> Spans:
+    """Return the seconds that each output takes to write each frame."""
+    recognizer.reset()
+    results = [
+        (frame.image, FrameResult(frame.time_s, frame.index, recognizer.recognize(frame.image, frame.time_s)))
+        for frame in clip.frames
+    ]
+    spans: Spans = {}
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        for name in OUTPUTS:
+            times_s = spans[f"output {Path(name).suffix or name}"] = []
+            with open_output(name if name == "text" else str(Path(folder, name)), OutputContext()) as output:
+                for image, result in results:
+                    started_s = time.perf_counter()
+                    output.write(image, result)
+                    times_s.append(time.perf_counter() - started_s)
+    return spans
 
 
 def spread(times_s: npt.ArrayLike) -> dict[str, float]:

@@ -17,7 +17,7 @@ from mien.native_log import prepare_tensorflow, quiet_native_log
 
 SIZES = (7, 14, 28, 56, 112, 231, 490, 980, 1960)
 SEEDS = 5
-RESULTS = Path("benchmarks/results/calibration.json")
+RESULTS = Path("benchmarks/results/search/calibration.json")
 PLOT = Path("docs/images/calibration.png")
 
 

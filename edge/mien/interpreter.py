@@ -14,7 +14,7 @@ from mien.card import TFLITE_MAGIC, TensorSpec
 RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
-    "tensorflow": "tensorflow.lite",
+    "tensorflow": "tensorflow.lite.python.interpreter",  # tensorflow.lite itself has no Interpreter in 2.21
 }
 """Package -> module with `Interpreter`, in the order in which they are tried."""
 

@@ -1,44 +1,12 @@
 """Benchmarks measure what they say, on the machine that they name."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from mien.card import find_model, read_card
-from tests.conftest import make_data, write_csv
-
-
-def test_accuracy_prints_a_table_and_updates_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_csv(make_data(), tmp_path / "fer2013.csv")
-    for suffix in (".tflite", ".json"):
-        shutil.copy(find_model(None).with_suffix(suffix), tmp_path)
-    model, results = tmp_path / find_model(None).name, tmp_path / "results.json"
-    arguments = ["--data", str(data), "--models", str(model), "--update-cards", "--json", str(results)]
-    assert main(["accuracy", *arguments]) == 0
-    (result,) = json.loads(results.read_text())
-    assert result["test"]["images"] == 42
-    assert read_card(model.with_suffix(".json")).metrics["test"] == result["test"]
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == (
-        "| model | runtime | accuracy on all 42 | public 21 | private 21 | without twins 42 "
-        "| macro F1 | disgust recall | calibration error |"
-    )
-    assert lines[2].startswith(f"| {model.stem} | ai-edge-litert | {result['test']['accuracy']:.1%} ± ")
-
-
-def test_images_with_a_twin_in_training_are_told_apart(tmp_path: Path) -> None:
-    data = make_data()
-    images = data.images.copy()
-    images[-5:] = images[:5]
-    results = tmp_path / "results.json"
-    table = write_csv(type(data)(images, data.labels, data.usages), tmp_path / "fer2013.csv")
-    assert main(["accuracy", "--data", str(table), "--models", "cnn_int8", "--json", str(results)]) == 0
-    (result,) = json.loads(results.read_text())
-    assert (result["test"]["images"], result["test_without_twins"]["images"]) == (42, 37)
 
 
 def test_latency_prints_the_machine_and_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +41,6 @@ def test_crop_margin_measures_a_face_of_known_size(portrait: np.ndarray) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["accuracy", "--data", "nothing.csv"], "error: no data at nothing.csv"),
         (["latency", "--models", "resnet"], "error: unknown model 'resnet'"),
         (["latency", "--models", "no.keras"], "error: no model at no.keras"),
         (["latency", "--json", "no/where.json"], "error: cannot write no/where.json"),

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.detection import measure_detection, read_truth
+from benchmarks.detection import measure_detection, plots, read_truth, recall_of, table
+from benchmarks.record import RESULTS, read_record
 from mien.detectors.yunet import YuNetDetector
 from mien.faces import Box, Image
 
@@ -27,6 +29,10 @@ class Fixed:
     def detect(self, picture: Image) -> list[Box]:
         assert picture.ndim == 3
         return self.boxes
+
+
+def counts_of(result: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    return {recall["name"]: (recall["found"], recall["faces"]) for recall in result["recalls"]}
 
 
 @pytest.fixture
@@ -53,22 +59,24 @@ def test_every_detector_finds_the_portraits_and_nothing_on_the_wall(
     results = photos.parent / "results.json"
     no_faces = ["--no-faces", str(photos.parent / "no_faces")]
     assert main(["detection", "--photos", str(photos), *no_faces, "--json", str(results)]) == 0
-    content = json.loads(results.read_text())
-    names = [result["detector"] for result in content["results"]]
+    content = json.loads(results.read_text())["results"]
+    names = [result["detector"] for result in content["detectors"]]
     assert names == [
         *(f"frontalface_{name}, {side} pixels" for name in ("default", "alt", "alt2") for side in (640, 320)),
         "HaarDetector (mien run)",
         "HaarDetector (mien image)",
     ]
-    for result in content["results"]:
-        assert result["found"] == {"plain": [1, 1], "spectacles": [1, 1], "hard": [0, 1]}
+    assert (content["photos"], content["no_faces"]) == (3, 2)
+    for result in content["detectors"]:
+        assert counts_of(result) == {"plain": (1, 1), "spectacles": (1, 1), "hard": (0, 1)}
         assert result["false_boxes"] == 1
         assert result["median_ms"] > 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("processor ")
     assert lines[2] == "| detector | plain | spectacles | hard | false boxes | median ms |"
-    assert lines[4].startswith("| frontalface_default, 640 pixels | 1 of 1 | 1 of 1 | 0 of 1 | 1 | ")
-    assert lines[-1] == "YuNet was not measured: `mien models fetch yunet` brings its model."
+    row = "| frontalface_default, 640 pixels | 1 of 1 (2-100 %) | 1 of 1 (2-100 %) | 0 of 1 (0-98 %) | 1 | "
+    assert lines[4].startswith(row)
+    assert lines[-1] == "YuNet was not measured: its model is not here: `mien models fetch yunet` brings it."
 
 
 @pytest.mark.parametrize(
@@ -84,14 +92,14 @@ def test_every_detector_finds_the_portraits_and_nothing_on_the_wall(
     ],
 )
 def test_a_face_is_found_by_a_box_on_it(photos: Path, boxes: list[Box], found: int) -> None:
-    (result,) = measure_detection({"fixed": Fixed(*boxes)}, photos)
-    assert result["found"]["plain"] == [found, 1]
+    (result,) = measure_detection({"fixed": Fixed(*boxes)}, photos)["detectors"]
+    assert counts_of(result)["plain"] == (found, 1)
     assert result["false_boxes"] is None
 
 
 def test_false_boxes_are_all_boxes_where_there_is_no_face(photos: Path) -> None:
     two = Fixed(Box(0, 0, 20, 20), Box(100, 100, 20, 20))
-    (result,) = measure_detection({"fixed": two}, photos, photos.parent / "no_faces")
+    (result,) = measure_detection({"fixed": two}, photos, photos.parent / "no_faces")["detectors"]
     assert result["false_boxes"] == 4
 
 
@@ -113,6 +121,17 @@ def test_opencv_has_its_threads_back(photos: Path) -> None:
         ("file,x,y\n", "error: {truth} has no column 'width'"),
         (HEADER, "error: {truth} has no face"),
         (HEADER + "one.png,left,2,3,4,0,0\n", "error: {truth}, line 2: x, y, width and height must be numbers"),
+        (HEADER + "one.png,1,2,3", "error: {truth}, line 2: x, y, width and height must be numbers"),
+        (HEADER + "one.png,nan,2,3,4,0,0\n", "error: {truth}, line 2: x, y, width and height must be numbers"),
+        (HEADER + "one.png,inf,2,3,4,0,0\n", "error: {truth}, line 2: x, y, width and height must be numbers"),
+        (
+            HEADER + "one.png,1,2,3,0,0,0\n",
+            "error: {truth}, line 2: width and height are 3 and 0, allowed is 1 or more",
+        ),
+        (HEADER + "one.png,1,2,3,4,yes,0\n", "error: {truth}, line 2: glasses is 'yes', allowed are 0 and 1"),
+        (HEADER + "one.png,1,2,3,4\n", "error: {truth}, line 2: glasses is None, allowed are 0 and 1"),
+        (HEADER + "x" * 200_000 + ",1,2,3,4,0,0\n", "error: {truth} is no CSV in UTF-8"),
+        (HEADER + "\udcff.png,1,2,3,4,0,0\n", "error: {truth} is no CSV in UTF-8"),
         (HEADER + "gone.png,1,2,3,4,0,0\n", "error: no picture at "),
         (HEADER + "photos.csv,1,2,3,4,0,0\n", "error: {truth} cannot be read as a picture"),
     ],
@@ -123,17 +142,45 @@ def test_a_mistake_gets_one_line(
     folder = tmp_path / "photos"
     folder.mkdir()
     if truth is not None:
-        (folder / "photos.csv").write_text(truth)
+        (folder / "photos.csv").write_text(truth, errors="surrogateescape")
     assert main(["detection", "--photos", str(folder)]) == 1
     *_, line = capsys.readouterr().err.splitlines()
     assert line.startswith(message.format(truth=folder / "photos.csv"))
+
+
+def test_the_interval_of_recall_is_exact() -> None:
+    recall = recall_of("plain", 10, 10)
+    # All of 10: the lower end is the share at which chance finds all of them in 2.5 % of cases, 0.025 ** (1 / 10).
+    assert (recall["recall"], recall["recall_from"], recall["recall_to"]) == (1, 0.6915, 1)
+    assert recall["recall_interval_95"] == pytest.approx((1 - 0.6915) / 2, abs=1e-4)
+
+
+def test_a_kind_without_faces_has_no_recall_and_no_panel(photos: Path) -> None:
+    (photos.parent / "photos.csv").write_text(HEADER + f"one.png,{FACE},0,0\n")
+    results = measure_detection({"fixed": Fixed()}, photos)
+    assert "| fixed | 0 of 1 (0-98 %) | - | - | - | " in table(results)
+    (figure,) = plots(results).values()
+    assert [axes.get_title() for axes in figure.axes] == ["1 faces without spectacles"]
+
+
+def test_the_plot_names_every_detector_in_both_panels() -> None:
+    results = read_record(RESULTS / "detection.json")["results"]
+    (figure,) = plots(results).values()
+    names = {detector["detector"] for detector in results["detectors"]}
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        assert {text.get_text() for text in axes.texts} - {""} == names
 
 
 def test_yunet_finds_nearly_all_faces_of_the_photographs(media: Path) -> None:
     model = media / "models" / "face_detection_yunet_2023mar.onnx"
     if not model.exists():
         pytest.skip(f"no {model}")
-    (result,) = measure_detection({"yunet": YuNetDetector(model, 640, 0.045)}, media / "photos")
-    assert {kind: count for kind, (_, count) in result["found"].items()} == {"plain": 80, "spectacles": 21, "hard": 13}
-    for found, count in result["found"].values():
+    (result,) = measure_detection({"yunet": YuNetDetector(model, 640, 0.045)}, media / "photos")["detectors"]
+    assert {kind: count for kind, (_, count) in counts_of(result).items()} == {
+        "plain": 80,
+        "spectacles": 21,
+        "hard": 13,
+    }
+    for found, count in counts_of(result).values():
         assert found >= 0.9 * count

@@ -3,12 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.pareto import front_of, measure_runs, name_points
+from benchmarks.pareto import RESULTS, front_of, measure_runs, name_points
 from mien.card import find_model
 from tests.conftest import REPOSITORY, require_module
 
@@ -40,7 +41,9 @@ def test_runs_are_measured_and_redrawn_from_the_results(tmp_path: Path, capsys: 
     files = ["--results", str(results), "--plot", str(plot)]
     assert main(["pareto", "--runs", *map(str, runs), *files]) == 0
     first = capsys.readouterr().out
-    entries = json.loads(results.read_text())["entries"]
+    record = json.loads(results.read_text())
+    assert record["command"] == f"python -m benchmarks pareto --runs {runs[0]} {runs[1]}"
+    entries = record["results"]["entries"]
     assert {entry["name"]: entry["validation_accuracy"] for entry in entries} == {"a": 0.5, "b": 0.6}
     assert all(entry["latency_ms"] > 0 and entry["int8_bytes"] > 1_000_000 for entry in entries)
     assert "| **b** | 50 | 1 k | 2.0 M | 1.2" in first
@@ -84,10 +87,28 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == f"error: no finished run at {run}: evaluation.json is missing\n"
     assert main(["pareto", "--results", str(tmp_path / "no.json")]) == 1
     assert "error: no results at" in capsys.readouterr().err
-    for content in ('{"entries": [{}]}', '{"entries": [], "machine": {}}', "[]"):
-        (tmp_path / "no.json").write_text(content)
-        assert main(["pareto", "--results", str(tmp_path / "no.json")]) == 1
-        assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", " is a list"),
+        ("{", " is no JSON or cut off"),
+        ({"results": {"entries": [{}], "machine": {}}}, " is damaged (KeyError("),
+        ({"results": {"entries": [], "machine": {}}}, " is damaged (ValueError('no entries'))"),
+        ({"benchmark": "latency"}, " is of 'latency', allowed is 'pareto'"),
+    ],
+)
+def test_damaged_results_are_refused(
+    content: str | dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "damaged.json"
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(RESULTS.read_text()), **content})
+    file.write_text(content)
+    assert main(["pareto", "--results", str(file), "--plot", str(tmp_path / "plot.png")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {file}{message}")
+    assert not (tmp_path / "plot.png").exists()
 
 
 def test_only_runs_that_can_be_compared_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import pipeline
 from benchmarks.__main__ import main
-from benchmarks.clips import Clip, load_clip
+from benchmarks.clips import Clip, LoopedSource, load_clip
 from benchmarks.naive import NaiveLoop
 from benchmarks.process import measure_memory
+from benchmarks.record import RESULTS
 from benchmarks.stages import STAGES, StageClock, measure_overhead, measure_stages
 from mien.faces import Face, Image
 from mien.recognizer import EmotionRecognizer
@@ -30,7 +32,7 @@ def output_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[
     counts = ["--frames", str(FRAMES), "--memory-frames", "100"]
     with redirect_stdout(output):
         assert main(["pipeline", *counts, "--threads", "1", "--detector", "haar", "--json", str(results)]) == 0
-    return output.getvalue(), json.loads(results.read_text())
+    return output.getvalue(), json.loads(results.read_text())["results"]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,8 @@ def test_both_loops_see_the_face_in_the_same_frames(run: dict[str, Any]) -> None
     assert speed["ratio"] == pytest.approx(speed["mien"]["frames_per_s"] / speed["naive"]["frames_per_s"], abs=0.01)
     for name in ("mien", "naive"):
         assert 0 < speed[name]["median_ms"] <= speed[name]["p95_ms"] <= speed[name]["p99_ms"]
+        # One thread each computes: the processor cannot have worked for much longer than the clock ran.
+        assert 0 < speed[name]["cpu_ms"] < 1.5 * speed[name]["mean_ms"]
 
 
 def test_the_stages_make_up_the_whole(run: dict[str, Any]) -> None:
@@ -76,6 +80,9 @@ def test_memory_and_start_are_those_of_a_program_with_opencv(run: dict[str, Any]
     assert len(memory["samples_mb"]) == 21
     assert memory["growth_mb"] == pytest.approx(memory["samples_mb"][-1] - memory["samples_mb"][0], abs=0.01)
     assert min(memory["samples_mb"]) > 50
+    assert memory["samples_s"] == sorted(memory["samples_s"])
+    assert memory["frames_per_s"] == pytest.approx(100 / memory["samples_s"][-1], rel=0.02)
+    assert 0 < memory["cpu"] < 4
     assert 50 < process["peak_mb"] < 400
     assert 0.1 < process["first_line_s"] < 60
 
@@ -95,10 +102,41 @@ def test_memory_that_grows_is_seen() -> None:
 
 def test_the_table_names_the_machine_and_every_stage(output_and_run: tuple[str, dict[str, Any]]) -> None:
     lines = output_and_run[0].splitlines()
-    assert lines[0].startswith("processor ")
+    assert lines[0].startswith(("processor ", "board "))
     assert lines[2].startswith(f"demo.mp4, {FRAMES} frames of 480x360, threads 1, HaarDetector, mien_net_int8 on ")
     for start in ("| mien |", "| the naive loop |", "| capture |", *(f"| {stage} |" for stage in STAGES), "memory: "):
         assert [line.startswith(start) for line in lines].count(True) == 1, start
+
+
+def test_the_plot_has_a_line_for_every_stage(run: dict[str, Any]) -> None:
+    (figure,) = pipeline.plots(run).values()
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert {*run["stages"], "live, from frame to written line"} <= set(names)
+    medians = axes.collections[0].get_offsets()
+    assert medians[names.index("detect")][0] == run["stages"]["detect"]["median_ms"]
+
+
+@pytest.mark.parametrize("name", ["pipeline", "pipeline_yunet"])
+def test_published_results_can_be_shown(name: str) -> None:
+    results = json.loads((RESULTS / f"{name}.json").read_text())["results"]
+    assert f"| mien | {results['speed']['mien']['frames_per_s']:.1f} |" in pipeline.table(results)
+    assert pipeline.plots(results)
+
+
+def test_a_live_loop_does_not_wait_and_ends_when_it_is_closed() -> None:
+    source = LoopedSource(load_clip("demo", 3), None, is_live=True)
+    assert source.frame_rate == pytest.approx(25, rel=0.05)
+    started_s, times_s = time.monotonic(), []
+    for frame in source:
+        times_s.append(frame.taken_s - started_s)
+        if frame.index == 2:
+            time.sleep(0.3)  # frames 3 to 9 are due meanwhile, and come at once
+        if frame.index == 15:
+            source.close()
+    assert len(times_s) == 16
+    assert times_s[15] + 0.02 >= 0.6  # the sixteenth is due after 15 / 25 s
+    assert times_s[9] - times_s[3] < 0.2
 
 
 def test_a_looped_clip_goes_on_in_time() -> None:

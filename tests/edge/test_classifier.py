@@ -215,10 +215,18 @@ def test_no_thread_is_too_few() -> None:
 
 
 def test_without_a_runtime_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite"):
+    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r"pip install 'mien\[edge\]'"):
         load_runtime()
+
+
+@pytest.mark.tensorflow
+def test_tensorflow_alone_serves_as_runtime() -> None:
+    require_module("tensorflow")
+    faces = np.random.default_rng(0).integers(0, 256, (20, 48, 48), np.uint8)
+    ours, theirs = (EmotionClassifier(runtime=runtime).predict(faces) for runtime in (None, "tensorflow"))
+    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() >= 0.9  # kernels differ in the last step of 1/256
 
 
 def test_tflite_runtime_with_numpy_2_is_refused_before_it_crashes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,219 @@
+"""All results of a folder as one HTML file that needs no network, and one Markdown file with its plots beside it."""
+
+import argparse
+import base64
+import html
+import io
+import os
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.record import RESULTS, Record, read_failures, read_folder
+from mien.files import write_text_whole, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "latency": "Latency of one face",
+    "pipeline": "A whole run",
+    "peers": "Beside what else one could take",
+    "robustness": "Robustness",
+    "detection": "Face detection",
+    "soak": "Minutes on end",
+    "pareto": "The search for MienNet",
+}
+"""The sections, in their order."""
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0; font-size: 0.9rem; }
+th, td { border: 1px solid #ccc; padding: 0.25rem 0.6rem; text-align: left; }
+th { background: #f3f3f3; } tr:nth-child(even) td { background: #fafafa; }
+img { max-width: 100%; } code { background: #f3f3f3; padding: 0 0.2em; } h2 { margin-top: 3rem; }
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folders."""
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for report.html and report.md (default: the results')")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the report and say where."""
+    for path in make_report(arguments.results, arguments.out or arguments.results):
+        print(path)
+    return 0
+
+
+def make_report(results: Path, out: Path) -> list[Path]:
+    """Write report.html and report.md, and the plots of the latter in plots/.
+
+    Args:
+        results: folder with JSON files of benchmarks.
+        out: folder; made if it is missing.
+
+    Returns:
+        The two files.
+
+    Raises:
+        FileNotFoundError: there are no results.
+        ImportError: matplotlib or Markdown is not installed.
+    """
+    try:
+        import markdown
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"the report needs {error.name}: pip install 'mien[bench]'") from error
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    records, damaged = read_folder(results)
+    figures: dict[str, Figure] = {}
+    text = _text(records, [*damaged, *_not_measured(records, results)], figures)
+    plots = out / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    page = markdown.markdown(text, extensions=["tables", "sane_lists"])
+    for name, figure in figures.items():
+        write_whole(plots / f"{name}.png", partial(figure.savefig, dpi=110))
+        page = page.replace(f'src="plots/{name}.png"', f'src="{_data_uri(figure)}"')
+    write_text_whole(out / "report.md", text)
+    write_text_whole(
+        out / "report.html",
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>mien: benchmarks</title>\n'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body>{page}</body></html>\n',
+    )
+    return [out / "report.html", out / "report.md"]
+
+
+def _text(records: dict[str, Record], missing: list[str], figures: dict[str, "Figure"]) -> str:
+    """Return the report as Markdown, and fill in the figures that it names."""
+    blocks = ["# mien: benchmarks", _machines(records)]
+    if figure := _accuracy_against_latency(records):
+        figures["accuracy_against_latency"] = figure
+        blocks += ["## Accuracy against latency", _image("accuracy_against_latency")]
+    order = list(TITLES)
+    for stem, record in sorted(
+        records.items(), key=lambda item: order.index(item[1]["benchmark"]) if item[1]["benchmark"] in order else 99
+    ):
+        blocks += _section(stem, record, figures)
+    blocks += ["## What was not measured", "\n".join(f"- {line}" for line in missing) or "Nothing is missing."]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _section(stem: str, record: Record, figures: dict[str, "Figure"]) -> list[str]:
+    """Return a benchmark's blocks; results that do not fit this version are named instead of shown."""
+    name = record["benchmark"]
+    title = str(TITLES.get(name, name)) + ("" if stem == name else f" ({stem})")
+    blocks = [f"## {title}", f"`{record['command']}`{_when(record)}"]
+    blocks += [f"**Invalid:** {reason}" for reason in record["invalid"]]
+    module = import_module(f"benchmarks.{name.replace('-', '_')}")
+    try:
+        table = module.table(record["results"])
+        drawn = module.plots(record["results"]) if hasattr(module, "plots") else {}
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        return [*blocks, f"These results are damaged or of another version of mien ({error!r}): measure again."]
+    for plot, figure in drawn.items():
+        figures[f"{stem}_{plot}"] = figure
+    return [*blocks, table, *(_image(f"{stem}_{plot}") for plot in drawn)]
+
+
+def _when(record: Record) -> str:
+    return f", {record['started'].replace('T', ' ')}, {record['seconds']:.0f} s" if record.get("started") else ""
+
+
+def _image(name: str) -> str:
+    return f"![{name.replace('_', ' ')}](plots/{name}.png)"
+
+
+def _machines(records: dict[str, Record]) -> str:
+    """Return the machine's card, and its condition around each benchmark."""
+    cards: dict[str, list[str]] = {}
+    lines = [
+        "| benchmark | valid | temperature before / after | clock | throttled | load |",
+        "|---|---|---|---|---|---|",
+    ]
+    for stem, record in records.items():
+        card = "\n".join(f"| {name} | {value} |" for name, value in record["machine"].items())
+        cards.setdefault(card, []).append(stem)
+        before, after = record["before"], record["after"]
+        pairs = (_pair(before, after, key) for key in ("temperature_c", "clock_mhz", "throttled", "load_1min"))
+        lines.append(f"| {stem} | {'no' if record['invalid'] else 'yes'} | {' | '.join(pairs)} |")
+    blocks = ["## Machine"]
+    for card, stems in cards.items():
+        if len(cards) > 1:
+            blocks.append(f"Of {', '.join(stems)}:")
+        blocks.append(f"| | |\n|---|---|\n{card}")
+    return "\n\n".join(
+        [*blocks, "\n".join(lines), "Temperatures in °C, clocks in MHz; - where the system does not tell."]
+    )
+
+
+def _pair(before: dict[str, Any], after: dict[str, Any], key: str) -> str:
+    values = ["-" if state.get(key) is None else html.escape(str(state[key])) for state in (before, after)]
+    return values[0] if values[0] == values[1] else " / ".join(values)
+
+
+def _not_measured(records: dict[str, Record], folder: Path) -> list[str]:
+    """Return a line for each part without results, with the reason if there is one."""
+    reasons = read_failures(folder)
+    measured = {record["benchmark"] for record in records.values()}
+    lines = [f"{name}: {why}" for name, why in reasons.items()]
+    lines += [f"{name}: not run" for name in TITLES if name not in measured and name not in reasons]
+    for record in records.values():
+        results = record["results"]
+        parts = [*results.get("failed", []), *results.get("not_measured", [])]
+        lines += [f"{record['benchmark']} of {part.get('model') or part.get('peer')}: {part['why']}" for part in parts]
+    return lines
+
+
+def _accuracy_against_latency(records: dict[str, Record]) -> "Figure | None":
+    """Draw test accuracy against milliseconds on one thread of the models that both benchmarks measured."""
+    if not {"accuracy", "latency"} <= records.keys():
+        return None
+    times = {
+        (point["model"], point["runtime"]): point["median_ms"]
+        for point in records["latency"]["results"]["points"]
+        if point["threads"] == 1
+    }
+    points = []
+    for model in records["accuracy"]["results"]["models"]:
+        if (key := (model["model"], model["runtime"])) in times:
+            test = model["parts"]["test"]
+            points.append((f"{key[0]}, {key[1]}", times[key], test["accuracy"], test["interval_95"]))
+    return _draw_front(points) if points else None
+
+
+def _draw_front(points: list[tuple[str, float, float, float]]) -> "Figure":
+    """Draw (name, milliseconds, accuracy, half of its interval), and a line through what nothing else beats in both."""
+    from matplotlib.figure import Figure
+
+    from benchmarks.pareto import name_points
+
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    axes = figure.subplots()
+    front: list[tuple[float, float]] = []
+    for _, latency_ms, accuracy, interval in sorted(points, key=lambda point: (point[1], -point[2])):
+        axes.errorbar(latency_ms, 100 * accuracy, 100 * interval, color="lightgray", zorder=1)
+        axes.scatter(latency_ms, 100 * accuracy, s=45, color="tab:blue", zorder=3)
+        if not front or 100 * accuracy > front[-1][1]:
+            front.append((latency_ms, 100 * accuracy))
+    axes.plot(*zip(*front, strict=True), color="tab:orange", label="Pareto front", zorder=2)
+    axes.set_xscale("log")
+    for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis_formatter("{x:g}")
+    axes.set_xlabel("median of a face, one thread, ms (logarithmic)")
+    axes.set_ylabel("accuracy on all test images, %, and 95 % interval")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right")
+    name_points(figure, axes, {name: (latency_ms, 100 * accuracy) for name, latency_ms, accuracy, _ in points})
+    return figure
+
+
+def _data_uri(figure: "Figure") -> str:
+    content = io.StringIO()
+    figure.savefig(content, format="svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(content.getvalue().encode()).decode()
