@@ -38,6 +38,12 @@ img { max-width: 100%; } code { background: #f3f3f3; padding: 0 0.2em; } h2 { ma
 """
 
 
+HEAD = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>mien: benchmarks</title>
+<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folders."""
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
@@ -81,11 +87,7 @@ def make_report(results: Path, out: Path) -> list[Path]:
         write_whole(plots / f"{name}.png", partial(figure.savefig, dpi=110))
         page = page.replace(f'src="plots/{name}.png"', f'src="{_data_uri(figure)}"')
     write_text_whole(out / "report.md", text)
-    write_text_whole(
-        out / "report.html",
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>mien: benchmarks</title>\n'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body>{page}</body></html>\n',
-    )
+    write_text_whole(out / "report.html", f"{HEAD}<body>{page}</body></html>\n")
     return [out / "report.html", out / "report.md"]
 
 

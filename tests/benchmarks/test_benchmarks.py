@@ -1,26 +1,9 @@
 """Benchmarks measure what they say, on the machine that they name."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-
-
-def test_latency_prints_the_machine_and_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results = tmp_path / "results.json"
-    arguments = ["--models", "cnn_int8", "--threads", "1", "2", "--seconds", "0.2", "--json", str(results)]
-    assert main(["latency", *arguments]) == 0
-    output = capsys.readouterr().out
-    assert "processor" in output.splitlines()[0]
-    content = json.loads(results.read_text())
-    assert content["machine"]["cores"].isdigit()
-    assert [result["threads"] for result in content["results"]] == [1, 2]
-    for result in content["results"]:
-        assert 0 < result["median_ms"] <= result["p95_ms"]
-        assert result["runs"] >= 50
 
 
 def test_crop_margin_measures_a_face_of_known_size(portrait: np.ndarray) -> None:

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+from benchmarks import readme
 from benchmarks.__main__ import main
 from benchmarks.record import RESULTS, read_record, write_record
+from tests.conftest import require_module
 
 SCHEMA = json.loads((RESULTS.parent / "schema.json").read_text())
 
@@ -36,7 +37,7 @@ def margin_record() -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
 def test_published_results_follow_the_schema(path: Path) -> None:
-    jsonschema.validate(json.loads(path.read_text()), SCHEMA)
+    require_module("jsonschema").validate(json.loads(path.read_text()), SCHEMA)
 
 
 def test_a_benchmark_writes_a_record_that_follows_the_schema(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_a_benchmark_writes_a_record_that_follows_the_schema(tmp_path: Path) -> 
     arguments = ["--models", "mien_net_int8", "--threads", "1", "--seconds", "0.1", "--json", str(path)]
     assert main(["latency", *arguments]) == 0
     record = read_record(path)
-    jsonschema.validate(record, SCHEMA)
+    require_module("jsonschema").validate(record, SCHEMA)
     assert record["command"].startswith("python -m benchmarks latency --models mien_net_int8")
     assert record["machine"]["cores"].isdigit()
 
@@ -151,3 +152,20 @@ def test_compare_warns_of_other_machines_and_invalid_runs(tmp_path: Path, capsys
 def test_compare_refuses_results_of_two_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compared(make_record("latency"), make_record("soak"), tmp_path) == 1
     assert "the first file is of 'latency', the second of 'soak'" in capsys.readouterr().err
+
+
+def test_readme_says_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["readme", "--check"]) == 0, "stale: python -m benchmarks readme"
+
+
+def test_a_stale_readme_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stale = tmp_path / "README.md"
+    stale.write_text("Before.\n<!-- benchmarks: pipeline -->\n| mien | 9,999 |\n<!-- end -->\nAfter.\n")
+    monkeypatch.setattr(readme, "README", stale)
+    assert main(["readme", "--check"]) == 1
+    assert main(["readme"]) == 0
+    text = stale.read_text()
+    assert "9,999" not in text
+    assert text.startswith("Before.\n<!-- benchmarks: pipeline -->\n| detector, threads |")
+    assert text.endswith("<!-- end -->\nAfter.\n")
+    assert main(["readme", "--check"]) == 0
