@@ -243,5 +243,5 @@ def plots(results: dict[str, Any]) -> dict[str, "Figure"]:
         bars = axes.barh(names, values, color=["tab:blue" if name == "mien" else "lightgray" for name in names])
         axes.bar_label(bars, [form.format(value) for value in values], padding=3)
         axes.set(xscale="log", xlabel=title, xlim=(min(values) / 2, max(values) * 4))
-        axes.invert_yaxis()
+        axes.yaxis.set_inverted(True)
     return {"peers": figure}

@@ -53,7 +53,14 @@ def with_tables(text: str) -> str:
 
 
 def _accuracy() -> str:
-    return accuracy_table(_read("accuracy")["results"])
+    """Return the models' rows, without those of `.tflite` files on TensorFlow, which are as on ai-edge-litert."""
+    results = _read("accuracy")["results"]
+    models = [
+        entry for entry in results["models"] if entry["runtime"] != "tensorflow" or entry["file"].endswith(".keras")
+    ]
+    runtimes = list(dict.fromkeys(entry["runtime"] for entry in models))
+    models.sort(key=lambda entry: (runtimes.index(entry["runtime"]), not entry["model"].startswith("mien_net")))
+    return accuracy_table({**results, "models": models})
 
 
 def _latency() -> str:
