@@ -89,8 +89,8 @@ def _pipeline() -> str:
     records = [read_record(path) for path in sorted(RESULTS.glob("pipeline*.json"))]
     lines = [
         "| detector, threads | mien, frames/s | tutorials' loop | ratio | own part of a frame, ms "
-        "| `mien run`: memory | first line after |",
-        "|---" * 7 + "|",
+        "| `mien run`: memory | first line after | processor |",
+        "|---" * 8 + "|",
     ]
     for record in records:
         results = record["results"]
@@ -99,8 +99,8 @@ def _pipeline() -> str:
         cells += [f"{speed[loop]['frames_per_s']:.0f}" for loop in ("mien", "naive")]
         cells += [f"{speed['ratio']:.1f}", f"{results['overhead']['median_ms']:.2f}"]
         cells += [f"{process['peak_mb']:.0f} MB", f"{process['first_line_s']:.2f} s"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _machine(records[0])])
+        lines.append(f"| {' | '.join([*cells, record['machine']['processor']])} |")
+    return "\n".join(lines)
 
 
 def _peers() -> str:
