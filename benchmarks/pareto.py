@@ -194,7 +194,7 @@ def plots(results: dict[str, Any]) -> "dict[str, Figure]":
     axes.set_title(f"MienNet's shapes, and others\n{describe(machine)}", fontsize=10)
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
-    name_points(figure, axes, {str(entry["name"]): point for entry, point in zip(entries, points, strict=True)})
+    name_points(figure, axes, [(str(entry["name"]), point) for entry, point in zip(entries, points, strict=True)])
     return {"accuracy_against_latency": figure}
 
 
@@ -211,18 +211,19 @@ def new_figure(width_in: float, height_in: float) -> "Figure":
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
-def name_points(figure: Any, axes: Any, points: dict[str, tuple[float, float]]) -> None:
-    """Write each name beside its point, at the first of some places where it covers no other name and no point."""
+def name_points(figure: Any, axes: Any, points: list[tuple[str, tuple[float, float]]]) -> None:
+    """Write each name beside its point, at the first place in the plot where it covers no other name and no point."""
     figure.draw_without_rendering()  # the layout is known only then
-    pixels = axes.transData.transform(list(points.values()))
+    pixels = axes.transData.transform([point for _, point in points])
     taken: list[Any] = []
-    for name, point in points.items():
+    for name, point in points:
         for side, height in LABEL_PLACES:
             place: dict[str, Any] = {"xytext": (7 * side, height), "textcoords": "offset points"}
             align = {"ha": "left" if side > 0 else "right", "va": "center", "fontsize": 9}
             label = axes.annotate(name, point, **place, **align)
             box = label.get_window_extent().padded(1)
-            if not box.count_overlaps(taken) and not box.count_contains(pixels):
+            is_inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if is_inside and not box.count_overlaps(taken) and not box.count_contains(pixels):
                 break
             label.remove()
         else:

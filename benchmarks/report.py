@@ -8,7 +8,7 @@ import os
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.record import RESULTS, Record, read_failures, read_folder
 from mien.files import write_text_whole, write_whole
@@ -28,11 +28,23 @@ TITLES = {
 }
 """The sections, in their order."""
 
+
+class Point(NamedTuple):
+    """A model in a runtime: milliseconds, and percent with half of their 95 % interval."""
+
+    model: str
+    runtime: str
+    latency_ms: float
+    accuracy: float
+    interval: float
+
+
 STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0; font-size: 0.9rem; }
 th, td { border: 1px solid #ccc; padding: 0.25rem 0.6rem; text-align: left; }
+td { white-space: nowrap; }
 th { background: #f3f3f3; } tr:nth-child(even) td { background: #fafafa; }
 img { max-width: 100%; } code { background: #f3f3f3; padding: 0 0.2em; } h2 { margin-top: 3rem; }
 """
@@ -134,16 +146,14 @@ def _image(name: str) -> str:
 def _machines(records: dict[str, Record]) -> str:
     """Return the machine's card, and its condition around each benchmark."""
     cards: dict[str, list[str]] = {}
-    lines = [
-        "| benchmark | valid | temperature before / after | clock | throttled | load |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = ["| benchmark | valid | °C before / after | MHz | throttled | load | revision |", "|---" * 7 + "|"]
     for stem, record in records.items():
-        card = "\n".join(f"| {name} | {value} |" for name, value in record["machine"].items())
-        cards.setdefault(card, []).append(stem)
+        machine = dict(record["machine"])
+        revision = machine.pop("git", "-")
+        cards.setdefault("\n".join(f"| {name} | {value} |" for name, value in machine.items()), []).append(stem)
         before, after = record["before"], record["after"]
         pairs = (_pair(before, after, key) for key in ("temperature_c", "clock_mhz", "throttled", "load_1min"))
-        lines.append(f"| {stem} | {'no' if record['invalid'] else 'yes'} | {' | '.join(pairs)} |")
+        lines.append(f"| {stem} | {'no' if record['invalid'] else 'yes'} | {' | '.join(pairs)} | {revision} |")
     blocks = ["## Machine"]
     for card, stems in cards.items():
         if len(cards) > 1:
@@ -181,37 +191,43 @@ def _accuracy_against_latency(records: dict[str, Record]) -> "Figure | None":
         for point in records["latency"]["results"]["points"]
         if point["threads"] == 1
     }
-    points = []
+    points: list[Point] = []
     for model in records["accuracy"]["results"]["models"]:
         if (key := (model["model"], model["runtime"])) in times:
             test = model["parts"]["test"]
-            points.append((f"{key[0]}, {key[1]}", times[key], test["accuracy"], test["interval_95"]))
+            points.append(Point(*key, times[key], 100 * test["accuracy"], 100 * test["interval_95"]))
     return _draw_front(points) if points else None
 
 
-def _draw_front(points: list[tuple[str, float, float, float]]) -> "Figure":
-    """Draw (name, milliseconds, accuracy, half of its interval), and a line through what nothing else beats in both."""
-    from matplotlib.figure import Figure
+def _draw_front(points: list[Point]) -> "Figure":
+    """Draw accuracy against latency, a colour for each runtime, and a line along what nothing else beats in both."""
+    from matplotlib.ticker import LogLocator, NullFormatter
 
-    from benchmarks.pareto import name_points
+    from benchmarks.pareto import name_points, new_figure
 
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = new_figure(10, 6)
     axes = figure.subplots()
+    for runtime in dict.fromkeys(point.runtime for point in points):
+        chosen = [point for point in points if point.runtime == runtime]
+        latencies_ms, accuracies, intervals = zip(*(each[2:] for each in chosen), strict=True)
+        dots = axes.scatter(latencies_ms, accuracies, s=45, label=runtime, zorder=3)
+        axes.errorbar(latencies_ms, accuracies, intervals, fmt="none", ecolor=dots.get_facecolor(), alpha=0.3, zorder=1)
     front: list[tuple[float, float]] = []
-    for _, latency_ms, accuracy, interval in sorted(points, key=lambda point: (point[1], -point[2])):
-        axes.errorbar(latency_ms, 100 * accuracy, 100 * interval, color="lightgray", zorder=1)
-        axes.scatter(latency_ms, 100 * accuracy, s=45, color="tab:blue", zorder=3)
-        if not front or 100 * accuracy > front[-1][1]:
-            front.append((latency_ms, 100 * accuracy))
-    axes.plot(*zip(*front, strict=True), color="tab:orange", label="Pareto front", zorder=2)
+    for point in sorted(points, key=lambda point: (point.latency_ms, -point.accuracy)):
+        if not front or point.accuracy > front[-1][1]:
+            front.append((point.latency_ms, point.accuracy))
+    front.append((max(point.latency_ms for point in points), front[-1][1]))
+    axes.step(*zip(*front, strict=True), where="post", color="tab:gray", linestyle=":", label="Pareto front", zorder=2)
     axes.set_xscale("log")
-    for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        axis_formatter("{x:g}")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("median of a face, one thread, ms (logarithmic)")
     axes.set_ylabel("accuracy on all test images, %, and 95 % interval")
-    axes.grid(alpha=0.3, which="both")
+    axes.margins(0.1)
+    axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    name_points(figure, axes, {name: (latency_ms, 100 * accuracy) for name, latency_ms, accuracy, _ in points})
+    name_points(figure, axes, [(point.model, (point.latency_ms, point.accuracy)) for point in points])
     return figure
 
 

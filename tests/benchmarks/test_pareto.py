@@ -63,7 +63,7 @@ def test_names_of_neighbours_cover_neither_each_other_nor_a_point() -> None:
     points = {"first": (1.0, 58.0), "second": (1.01, 58.1), "third": (1.02, 57.9), "far": (9.0, 50.0)}
     figure, axes = pyplot.subplots()
     axes.scatter(*zip(*points.values(), strict=True))
-    name_points(figure, axes, points)
+    name_points(figure, axes, list(points.items()))
     labels = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text()}
     pixels = axes.transData.transform(list(points.values()))
     pyplot.close(figure)
