@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Peer:
 
     Attributes:
         seconds, faces: of each frame that it looked at.
+        blocks_s: first frame of a block -> how long the block took in each round.
         predictions: positions in `EMOTIONS`, of each image.
     """
 
@@ -53,6 +55,7 @@ class Peer:
     process: PeerProcess
     seconds: list[float] = field(default_factory=list)
     faces: list[int] = field(default_factory=list)
+    blocks_s: dict[int, list[float]] = field(default_factory=dict)
     peak_mb: float = 0.0
     predictions: list[int] = field(default_factory=list)
 
@@ -108,7 +111,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 why[adapter.name] = str(error)
         peers = _play(peers, clip, arguments.rounds, why)
         peers = _classify(peers, images, why)
-        entries = [_entry(peer, images) for peer in peers]
+        entries = [_entry(peer, images, len(clip.frames)) for peer in peers]
     ours = next((entry["frames_per_s"] for entry in entries if entry["peer"] == "mien"), None)
     for entry in entries:
         entry["ratio_to_mien"] = round(entry["frames_per_s"] / ours, 4) if ours else None
@@ -151,6 +154,7 @@ def _note(peer: Peer, play: Play, turn: int, numbers: list[int]) -> None:
     """Let a peer look at frames and keep what it took and found."""
     answer = play(peer, turn, numbers)
     peer.seconds.extend(answer["seconds"])
+    peer.blocks_s.setdefault(numbers[0], []).append(sum(answer["seconds"]))
     peer.faces.extend(answer["faces"])
     peer.peak_mb = answer["peak_mb"]
 
@@ -183,7 +187,8 @@ def _each(peers: list[Peer], why: dict[str, str], ask: Callable[[Peer], Any]) ->
     return left
 
 
-def _entry(peer: Peer, images: Fer2013) -> dict[str, Any]:
+def _entry(peer: Peer, images: Fer2013, frames: int) -> dict[str, Any]:
+    """Return a peer's figures; frames/s are those of the medians of the blocks' times over the rounds."""
     right = int((np.array(peer.predictions) == images.labels).sum())
     low, high = share_interval(right, len(images))
     packages = peer.environment.packages()
@@ -195,7 +200,7 @@ def _entry(peer: Peer, images: Fer2013) -> dict[str, Any]:
         "accuracy": round(right / len(images), 5),
         "interval_95": round((high - low) / 2, 5),
         "median_ms": round(1000 * float(np.median(peer.seconds)), 3),
-        "frames_per_s": round(len(peer.seconds) / sum(peer.seconds), 2),
+        "frames_per_s": round(frames / sum(map(median, peer.blocks_s.values())), 2),
         "faces_found": int(np.count_nonzero(peer.faces)),
         "peak_mb": round(peer.peak_mb, 1),
         "installed_mb": round(peer.environment.installed_mb(), 1),

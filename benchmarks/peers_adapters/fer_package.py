@@ -9,18 +9,20 @@ which scales it to 64x64. FER2013's faces are cut already, so `offsets=(0, 0)` l
 package by default adds around a detector's box: here they would be a frame of one gray. The answer is the one of the
 greatest score, as `top_emotion` takes it.
 
-Two bounds that `fer` itself lacks: OpenCV 5 has no cascades, and setuptools 81 has no `pkg_resources`.
+`fer` imports `pkg_resources`, which setuptools 81 no longer has. An environment of Python 3.11 comes with an older
+one; ours starts empty, and those of Python 3.12 and later do, too. So setuptools is bounded here. OpenCV is not: with
+Python 3.11 facenet-pytorch's numpy 1 keeps it at 4.11, and a bound of our own would bring other versions.
 """
 
 from typing import Any
 
 NAME = "fer"
-REQUIREMENTS = ("fer==25.10.3", "opencv-contrib-python<5", "setuptools<81")
+REQUIREMENTS = ("fer==25.10.3", "setuptools<81")
 IMPORT = "from fer.fer import FER"
 PACKAGES = ("fer", "tensorflow", "torch", "opencv-contrib-python", "numpy")
 NOTE = (
-    "needs two bounds of one's own, opencv-contrib-python<5 and setuptools<81; its interpreter takes no number of "
-    "threads; accuracy without the margin that it adds to a detector's box, since FER2013 is cut already"
+    "installed with setuptools<81, which its import of pkg_resources wants; its interpreter takes no number of threads; "
+    "accuracy without the margin that it adds to a detector's box, since FER2013 is cut already"
 )
 
 
