@@ -78,7 +78,9 @@ def write_report(
         before = measure(sides.validation.labels, predict(load_network(start), sides.validation))
         text += ["## What training changed", _start_table(before, evaluation.parts["validation"])]
         chosen += f", {before.accuracy:.1%} before" + (
-            "" if before.accuracy < best["val_accuracy"] else f": no better than {start}, which is the one to use"
+            ""
+            if round(before.accuracy, 5) < best["val_accuracy"]
+            else f": no better than {start}, which is the one to use"
         )
     text += [
         "## Figures of merit",
