@@ -4,14 +4,14 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import accuracy_report
-from benchmarks.models import PUBLISHED, add_models_argument, chosen_models, find_models
-from benchmarks.predict import Array, Predictor, load_predictor
+from benchmarks.accuracy_report import plots, table
+from benchmarks.models import add_models_argument, chosen_models
+from benchmarks.predict import Array
 from benchmarks.runtimes import REPOSITORY, Job, Runtime, answer_all, find_runtimes, keras_runtime
 from benchmarks.statistics import compare_paired, load_scipy_stats, share_interval
 from mien.card import read_card, read_model
@@ -19,10 +19,7 @@ from mien.fer2013 import Fer2013, load_fer2013
 from mien.files import write_text_whole, write_whole
 from mien.metrics import Metrics, measure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["PUBLISHED", "Predictor", "add_arguments", "find_models", "load_predictor", "plots", "run", "table"]
+__all__ = ["add_arguments", "plots", "run", "table"]
 
 NOT_IN_CARDS = ("accuracy_range_95", "recall_range_95", "precision", "precision_range_95", "confusion")
 """Figures of `run` that would make a model's card long."""
@@ -84,16 +81,6 @@ def update_card(model: Path, entry: dict[str, Any]) -> None:
     }
     metrics = {**card.metrics, "runtime": entry["runtime"], **parts, "command": "python -m benchmarks accuracy"}
     write_text_whole(path, replace(card, metrics=metrics).to_json())
-
-
-def table(results: dict[str, Any]) -> str:
-    """Return the results as Markdown: accuracies, float against int8, each class, what failed."""
-    return accuracy_report.table(results)
-
-
-def plots(results: dict[str, Any]) -> dict[str, "Figure"]:
-    """Draw the recall of each class in float and int8, and the default model's confusion matrix."""
-    return accuracy_report.plots(results)
 
 
 def _check_predictions(path: Path | None) -> None:

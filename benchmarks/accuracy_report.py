@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.figures import new_figure
 from mien.card import DEFAULT_MODEL
 from mien.emotions import EMOTIONS
 
@@ -103,13 +104,11 @@ def _markdown(header: list[str], rows: list[list[str]]) -> str:
 
 def _draw_recalls(results: dict[str, Any]) -> "Figure":
     """Draw float and int8 side by side, a panel for each int8 model, in the first runtime that ran it."""
-    from matplotlib.figure import Figure
-
     pairs: dict[str, dict[str, Any]] = {}
     for pair in results["pairs"]:
         pairs.setdefault(pair["int8"], pair)
     entries = {(entry["model"], entry["runtime"]): entry for entry in results["models"]}
-    figure = Figure(figsize=(10, 3.6 * len(pairs)), layout="constrained")
+    figure = new_figure(10, 3.6 * len(pairs))
     for axes, pair in zip(figure.subplots(len(pairs), squeeze=False)[:, 0], pairs.values(), strict=True):
         both = [entries[pair["float"], pair["float_runtime"]], entries[pair["int8"], pair["runtime"]]]
         _draw_bars(axes, both)
@@ -141,11 +140,9 @@ def _draw_bars(axes: "Axes", both: list[dict[str, Any]]) -> None:
 
 def _draw_confusion(entry: dict[str, Any]) -> "Figure":
     """Draw how each class is answered, in % of its images."""
-    from matplotlib.figure import Figure
-
     confusion = entry["parts"]["test"]["confusion"]
     shares = [[100 * count / max(1, sum(row)) for count in row] for row in confusion]
-    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    figure = new_figure(8, 6.5)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for row, cells in enumerate(shares):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.figures import name_points, new_figure
 from benchmarks.statistics import load_scipy_stats, share_interval
 from mien.detectors import FaceDetector, HaarDetector, open_detector
 from mien.detectors.base import shrink
@@ -199,8 +200,6 @@ def plots(results: dict[str, Any]) -> "dict[str, Figure]":
     Raises:
         ImportError: matplotlib is not installed.
     """
-    from benchmarks.pareto import new_figure
-
     kinds = [kind for kind in ("plain", "spectacles") if _points(results, kind)]
     if not kinds:
         return {}
@@ -229,8 +228,6 @@ def _points(results: dict[str, Any], kind: str) -> dict[str, tuple[float, dict[s
 
 
 def _draw(panel: "Axes", kind: str, points: dict[str, tuple[float, dict[str, Any]]]) -> None:
-    from benchmarks.pareto import name_points
-
     for median_ms, recall in points.values():
         panel.plot([median_ms] * 2, [100 * recall["recall_from"], 100 * recall["recall_to"]], color="lightgray")
         panel.scatter(median_ms, 100 * recall["recall"], s=45, color="tab:blue", zorder=3)

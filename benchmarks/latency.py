@@ -17,24 +17,19 @@ from typing import Any
 
 from benchmarks.latency_report import PAPER_MODEL, listed, plots, table
 from benchmarks.latency_worker import ROUNDS
+from benchmarks.models import add_models_argument, chosen_models
 from benchmarks.operators import read_operators, write_prefixes
 from benchmarks.peak import find_peak, peak_share
-from mien.interpreter import RUNTIMES, load_runtime
-from mien.native_log import quiet_native_log
+from benchmarks.runtimes import environment, find_runtimes
+from mien.interpreter import RUNTIMES
 
 __all__ = ["add_arguments", "plots", "run", "table"]
-
-ROOT = Path(__file__).resolve().parent.parent
-OLD_PYTHON = ROOT / ".venv" / "tflite-runtime" / "bin" / "python"
-"""Where `script/setup train` puts tflite-runtime, which needs an older numpy."""
 
 SECONDS, RUNS = 10.0, 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    from benchmarks.models import add_models_argument
-
     add_models_argument(parser)
     parser.add_argument("--threads", type=int, nargs="+", metavar="N", help="default: 1 to the number of cores")
     parser.add_argument(
@@ -59,14 +54,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ValueError: a flag is out of range, or no model could be measured.
         ImportError: no runtime is there.
     """
-    from benchmarks.models import chosen_models
-
     threads = _checked_threads(arguments)
     models = [model.resolve() for model in chosen_models(arguments, keras=False)]
-    pythons, missing = find_pythons(arguments.runtimes or list(RUNTIMES)[:2])
+    runtimes, missing = find_runtimes(arguments.runtimes or list(RUNTIMES)[:2])
     results: dict[str, Any] = {"points": [], "memory": [], "peak": find_peak()}
-    results |= {"profile": [] if arguments.profile else None, "failed": [], "not_measured": missing}
-    for runtime, python in pythons.items():
+    results |= {"profile": [] if arguments.profile else None, "failed": []}
+    results["not_measured"] = [{"peer": name, "why": why} for name, why in missing.items()]
+    for runtime, python in ((each.name, str(each.python)) for each in runtimes):
         most_s = arguments.seconds * len(models) * len(threads)
         print(f"{runtime}: {len(models)} models, {listed(threads)} threads, {most_s:.0f} s at most", file=sys.stderr)
         sound = _measure_memory(python, runtime, models, results)
@@ -100,36 +94,12 @@ def _checked_threads(arguments: argparse.Namespace) -> list[int]:
     return threads
 
 
-def find_pythons(runtimes: list[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Return (runtime -> the Python that has it, {"peer", "why"} of each that is missing).
-
-    Raises:
-        ImportError: none is there.
-    """
-    pythons, missing = {}, []
-    for runtime in runtimes:
-        try:
-            with quiet_native_log():
-                load_runtime(runtime)
-            pythons[runtime] = sys.executable
-        except ImportError as error:
-            if runtime == "tflite-runtime" and OLD_PYTHON.exists():
-                pythons[runtime] = str(OLD_PYTHON)
-            else:
-                missing.append({"peer": runtime, "why": str(error)})
-    if not pythons:
-        raise ImportError(missing[0]["why"])
-    return pythons, missing
-
-
 def _ask(python: str, request: dict[str, Any]) -> Any:
     """Have a fresh process measure; raise ValueError with its one line when it cannot."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "edge")])}
     worker = subprocess.run(
         [python, "-m", "benchmarks.latency_worker"],
         input=json.dumps(request),
-        env=environment,
-        cwd=ROOT,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

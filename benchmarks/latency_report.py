@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.figures import new_figure
 from benchmarks.latency_worker import MEMORY_RUNS
 from benchmarks.operators import profile_table
 
@@ -66,14 +67,12 @@ def listed(threads: list[int]) -> str:
 
 def plots(results: dict[str, Any]) -> "dict[str, Figure]":
     """Return {"latency": medians by model and threads, a panel for each runtime, lines up to p99}."""
-    from matplotlib.figure import Figure
-
     runtimes = list(dict.fromkeys(point["runtime"] for point in results["points"]))
     threads = sorted({point["threads"] for point in results["points"]})
     one_thread_ms = {point["model"]: point["median_ms"] for point in reversed(results["points"])}
     models = sorted(one_thread_ms, key=lambda model: one_thread_ms[model])
     height = 1.2 + len(models) * (0.25 + 0.2 * len(threads))
-    figure = Figure(figsize=(2.5 + 4.5 * len(runtimes), height), layout="constrained")
+    figure = new_figure(2.5 + 4.5 * len(runtimes), height)
     panels = figure.subplots(1, len(runtimes), sharex=True, sharey=True, squeeze=False)[0]
     for panel, runtime in zip(panels, runtimes, strict=True):
         for index, count in enumerate(threads):

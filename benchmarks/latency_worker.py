@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import resident_mb
 from benchmarks.operators import arithmetic, read_operators, time_prefixes
 from mien.classifier import EmotionClassifier
 from mien.faces import Image
@@ -127,26 +128,18 @@ def measure_memory(model: str, runtime: str) -> dict[str, Any]:
 
     Returns:
         {"model", "runtime", "peak_mb": the most memory that the process had (10^6 bytes), "import_mb": likewise
-        before the model, with numpy and the runtime imported, "increase_mb"}; None where /proc does not tell.
+        before the model, with numpy and the runtime imported, "increase_mb"}.
     """
     load_runtime(runtime)
-    import_mb = _peak_mb()
+    import_mb = resident_mb(what="VmHWM")
     with quiet_native_log():
         classifier = EmotionClassifier(model, 1, runtime)
     face = _random_face()
     for _ in range(MEMORY_RUNS):
         classifier.predict(face)
-    peak_mb = _peak_mb()
-    increase_mb = round(peak_mb - import_mb, 2) if peak_mb and import_mb else None
-    sizes = {"peak_mb": peak_mb, "import_mb": import_mb, "increase_mb": increase_mb}
-    return {"model": Path(model).stem, "runtime": runtime, **sizes}
-
-
-def _peak_mb() -> float | None:
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return round(int(line.split()[1]) * 1024 / 1e6, 2)
-    return None
+    peak_mb = resident_mb(what="VmHWM")
+    sizes = {"peak_mb": peak_mb, "import_mb": import_mb, "increase_mb": peak_mb - import_mb}
+    return {"model": Path(model).stem, "runtime": runtime} | {name: round(size, 2) for name, size in sizes.items()}
 
 
 if __name__ == "__main__":

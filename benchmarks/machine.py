@@ -89,6 +89,19 @@ def describe(card: dict[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in card.items())
 
 
+def resident_mb(status: str = "/proc/self/status", what: str = "VmRSS") -> float:
+    """Return a process' resident memory in MB (10^6 bytes); 0 when it has ended.
+
+    Args:
+        status: its file in /proc.
+        what: "VmRSS" for the memory now, "VmHWM" for the most that it ever had.
+    """
+    for line in Path(status).read_text().splitlines():
+        if line.startswith(f"{what}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
 def _bits(condition_: Condition) -> int:
     return int(str(condition_.get("throttled") or "0"), 16)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.figures import name_points, new_figure
 from benchmarks.machine import describe, machine_card
 from benchmarks.record import measure, read_record, write_record
 from mien.card import MODELS_DIR, read_card
@@ -32,9 +33,6 @@ RUNS_A_ROUND = 25
 
 SEARCH_EPOCHS = 12
 """Runs of so many epochs or fewer are for comparison with each other, and drawn hollow."""
-
-LABEL_PLACES = [(side, height) for height in (0, 8, -8, 16, -16, 24, -24) for side in (1, -1)]
-"""Where a name may stand: right (1) or left (-1) of its point, and so many typographic points above its middle."""
 
 COMPARABLE = ("data_sha256", "seed")
 """Settings in `run.json` that say how the data were divided: with one seed, less validation is a part of more."""
@@ -196,41 +194,6 @@ def plots(results: dict[str, Any]) -> "dict[str, Figure]":
     axes.legend(loc="lower right")
     name_points(figure, axes, [(str(entry["name"]), point) for entry, point in zip(entries, points, strict=True)])
     return {"accuracy_against_latency": figure}
-
-
-def new_figure(width_in: float, height_in: float) -> "Figure":
-    """Return an empty figure of that size in inches; nobody has to close it.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'mien[bench]'") from error
-    return Figure(figsize=(width_in, height_in), layout="constrained")
-
-
-def name_points(figure: Any, axes: Any, points: list[tuple[str, tuple[float, float]]]) -> None:
-    """Write each name beside its point, at the first place in the plot where it covers no other name and no point."""
-    figure.draw_without_rendering()  # the layout is known only then
-    pixels = axes.transData.transform([point for _, point in points])
-    taken: list[Any] = []
-    for name, point in points:
-        for side, height in LABEL_PLACES:
-            place: dict[str, Any] = {"xytext": (7 * side, height), "textcoords": "offset points"}
-            align = {"ha": "left" if side > 0 else "right", "va": "center", "fontsize": 9}
-            label = axes.annotate(name, point, **place, **align)
-            box = label.get_window_extent().padded(1)
-            is_inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
-            if is_inside and not box.count_overlaps(taken) and not box.count_contains(pixels):
-                break
-            label.remove()
-        else:
-            axes.add_artist(label)  # there is no such place: better on another name than nowhere
-        taken.append(box)
-        if height:
-            axes.annotate("", point, **place, arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.6})
 
 
 def _check_comparable(runs: list[Path]) -> None:

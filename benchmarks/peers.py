@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.clips import Clip, load_clip
+from benchmarks.figures import new_figure
 from benchmarks.peers_adapters.adapter import OURS, Adapter, find_adapter
 from benchmarks.peers_adapters.environment import Environment, prepare
 from benchmarks.peers_adapters.process import PeerProcess
@@ -105,7 +106,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for adapter in adapters:
             try:
                 environment = prepare(adapter, arguments.environments.expanduser())
-                process = stack.enter_context(PeerProcess(environment.python, adapter.path, arguments.threads))
+                process = stack.enter_context(closing(PeerProcess(environment.python, adapter.path, arguments.threads)))
                 peers.append(Peer(adapter, environment, process))
             except OSError as error:
                 why[adapter.name] = str(error)
@@ -235,8 +236,6 @@ def plots(results: dict[str, Any]) -> dict[str, "Figure"]:
     """Draw frames/s and the size of the installation, both logarithmic."""
     if not results["peers"]:
         return {}
-    from benchmarks.pareto import new_figure
-
     figure = new_figure(10, 1.2 + 0.5 * len(results["peers"]))
     names = [peer["peer"] for peer in results["peers"]]
     panels = (

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.clips import Clip, load_clip
+from benchmarks.figures import new_figure
 from benchmarks.naive import NaiveLoop
 from benchmarks.process import measure_live, measure_memory, measure_process
 from benchmarks.stages import measure_capture, measure_outputs, measure_overhead, measure_stages, spread
@@ -192,10 +193,8 @@ def table(results: dict[str, Any]) -> str:
 
 def plots(results: dict[str, Any]) -> dict[str, "Figure"]:
     """Draw the time of each stage, from its median to its 99th percentile."""
-    from matplotlib.figure import Figure
-
     times = _times(results)
-    figure = Figure(figsize=(8, 0.36 * len(times) + 1.6), layout="constrained")
+    figure = new_figure(8, 0.36 * len(times) + 1.6)
     axes = figure.add_subplot()
     places = range(len(times))
     for place, values in zip(places, times.values(), strict=True):

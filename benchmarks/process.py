@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.clips import Clip, LoopedSource
-from benchmarks.machine import condition, other_cpu_s
+from benchmarks.machine import condition, other_cpu_s, resident_mb
 from benchmarks.stages import spread
 from mien.config import Config
 from mien.faces import FrameResult, Image
@@ -179,19 +179,6 @@ def measure_memory(clip: Clip, recognizer: EmotionRecognizer, frames: int) -> di
         "frames_per_s": round(every * (len(samples_s) - 1) / took_s, 1),
         "cpu": round((cpu_s[-1] - cpu_s[0]) / took_s, 3),
     }
-
-
-def resident_mb(status: str = "/proc/self/status", what: str = "VmRSS") -> float:
-    """Return a process' resident memory in MB (10^6 bytes); 0 when it has ended.
-
-    Args:
-        status: its file in /proc.
-        what: "VmRSS" for the memory now, "VmHWM" for the most that it ever had.
-    """
-    for line in Path(status).read_text().splitlines():
-        if line.startswith(f"{what}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
 
 
 def measure_process(clip: Clip, config: Config) -> dict[str, Any]:

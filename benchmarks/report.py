@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.figures import name_points, new_figure
 from benchmarks.record import RESULTS, Record, read_failures, read_folder
 from mien.files import write_text_whole, write_whole
 
@@ -202,8 +203,6 @@ def _accuracy_against_latency(records: dict[str, Record]) -> "Figure | None":
 def _draw_front(points: list[Point]) -> "Figure":
     """Draw accuracy against latency, a colour for each runtime, and a line along what nothing else beats in both."""
     from matplotlib.ticker import LogLocator, NullFormatter
-
-    from benchmarks.pareto import name_points, new_figure
 
     figure = new_figure(10, 6)
     axes = figure.subplots()

@@ -9,7 +9,6 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.corruptions import CORRUPTIONS, MIDDLE, STRENGTHS, Corruption, corrupt
+from benchmarks.corruptions import CORRUPTIONS, MIDDLE, STRENGTHS, corrupt
+from benchmarks.figures import new_figure
 from benchmarks.models import add_models_argument, chosen_models
 from benchmarks.predict import Predictor, load_predictor
 from mien.faces import Image
 from mien.fer2013 import Fer2013, load_fer2013
+from mien.progress import ProgressBar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,10 +104,14 @@ def measure_robustness(models: list[Path], images: Fer2013) -> dict[str, Any]:
         except (OSError, ValueError, ImportError) as error:
             failed.append({"model": _name_of(model), "why": " ".join(str(error).split())})
     steps = [(corruption, strength) for corruption in CORRUPTIONS for strength in range(1, STRENGTHS + 1)]
-    for corruption, strength in _with_progress(steps) if measured else ():
-        damaged = corrupt(images.images, corruption, strength)
-        for each in measured:
-            each.damaged.setdefault(corruption.name, []).append(_is_right(each.predict, damaged, images))
+    with ProgressBar("robustness", len(steps)) as bar:
+        for done, (corruption, strength) in enumerate(steps if measured else (), 1):
+            if strength == 1 and not sys.stderr.isatty():  # where the bar is not seen
+                print(f"{corruption.name} ...", file=sys.stderr, flush=True)
+            damaged = corrupt(images.images, corruption, strength)
+            for each in measured:
+                each.damaged.setdefault(corruption.name, []).append(_is_right(each.predict, damaged, images))
+            bar.update(done)
     return {
         "images": len(images),
         "strengths": {one.name: {"levels": list(one.levels), "unit": one.unit} for one in CORRUPTIONS},
@@ -140,8 +145,6 @@ def plots(results: dict[str, Any]) -> "dict[str, Figure]":
     Raises:
         ImportError: matplotlib is not installed.
     """
-    from benchmarks.pareto import new_figure
-
     if not results["models"]:
         return {}
     rows = math.ceil((len(results["strengths"]) + 1) / COLUMNS)  # the last panel is the legend's
@@ -258,20 +261,3 @@ def _draw(panel: "Axes", name: str, strength: dict[str, Any], models: list[dict[
 def _network(name: str) -> str:
     """Return whose file a model is: "cnn" of "cnn_int8", "cnn_float32" and "cnn (Keras)"."""
     return re.sub(r"(_int8|_float32|_float16|_dynamic| \(Keras\))$", "", name)
-
-
-def _with_progress(steps: list[tuple[Corruption, int]]) -> Iterator[tuple[Corruption, int]]:
-    """Yield the steps and tell on stderr how far they are: as a bar on a terminal with rich, else as lines."""
-    if sys.stderr.isatty():
-        try:
-            from rich.console import Console
-            from rich.progress import track
-        except ImportError:
-            pass
-        else:
-            yield from track(steps, "damaged images", console=Console(stderr=True))
-            return
-    for corruption, strength in steps:
-        if strength == 1:
-            print(f"{corruption.name} ...", file=sys.stderr, flush=True)
-        yield corruption, strength

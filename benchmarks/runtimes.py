@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -72,19 +72,23 @@ class Job:
         return next((name for name in PRECISIONS if self.model.stem.endswith(f"_{name}")), "")
 
 
-def find_runtimes() -> tuple[list[Runtime], dict[str, str]]:
+def find_runtimes(names: Iterable[str] = RUNTIMES) -> tuple[list[Runtime], dict[str, str]]:
     """Look for the TFLite runtimes in this Python and in the environments inside it.
 
+    Args:
+        names: keys of `RUNTIMES`.
+
     Returns:
-        (those that work, in the order of `RUNTIMES`; why not, for each of the others).
+        (those that work, in the order of `names`; why not, for each of the others).
 
     Raises:
         ImportError: none works.
     """
     with ThreadPoolExecutor() as pool:
-        looks = dict(zip(RUNTIMES, pool.map(_find_runtime, RUNTIMES), strict=True))
-    found = [look for look in looks.values() if isinstance(look, Runtime)]
-    missing = {name: look for name, look in looks.items() if isinstance(look, str)}
+        looks = {name: pool.submit(_find_runtime, name) for name in names}
+    answers = {name: look.result() for name, look in looks.items()}
+    found = [answer for answer in answers.values() if isinstance(answer, Runtime)]
+    missing = {name: answer for name, answer in answers.items() if isinstance(answer, str)}
     if not found:
         reasons = ", ".join(f"{name}: {why}" for name, why in missing.items())
         raise ImportError(f"no TFLite runtime works here ({reasons}): pip install 'mien[edge]' brings one")
@@ -143,9 +147,9 @@ def predict_apart(
         out = Path(folder, "probabilities.npy")
         words = ["--runtime", runtime.name, "--threads", num_threads, model.resolve(), images, out]
         command = [*_command(runtime.python), *map(str, words)]
-        environment = {**_environment(), "TF_NUM_INTRAOP_THREADS": str(num_threads)}
+        variables = {**environment(), "TF_NUM_INTRAOP_THREADS": str(num_threads)}
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": log, "text": True, "errors": "replace"}
-        with subprocess.Popen(command, env=environment, **pipes) as process:
+        with subprocess.Popen(command, env=variables, **pipes) as process:
             try:
                 assert process.stdout is not None
                 for line in process.stdout:
@@ -159,6 +163,11 @@ def predict_apart(
             raise RunError(_reason(process.returncode, log.read()))
         probabilities: Array = np.load(out)
         return probabilities
+
+
+def environment() -> dict[str, str]:
+    """Return the variables with which this checkout's modules are found in another environment."""
+    return {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'edge'}"}
 
 
 class _Progress:
@@ -213,7 +222,7 @@ def _find_runtime(name: str) -> Runtime | str:
     why = "it is not installed"
     for python in [Path(sys.executable)] * is_here + [own] * own.exists():
         command = [*_command(python), "--runtime", name]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=_environment())
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment())
         versions = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.startswith("version ")]
         if done.returncode == 0 and versions:
             return Runtime(name, versions[-1], python)
@@ -223,10 +232,6 @@ def _find_runtime(name: str) -> Runtime | str:
 
 def _command(python: Path) -> list[str]:
     return [str(python), "-m", "benchmarks.predict"]
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'edge'}"}
 
 
 def _reason(returncode: int, log: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.clips import LoopedSource, load_clip
+from benchmarks.figures import new_figure
 from benchmarks.machine import SINCE_START
 from benchmarks.process import Watch
 from benchmarks.stages import spread
@@ -189,8 +190,6 @@ def table(results: dict[str, Any]) -> str:
 
 def plots(results: dict[str, Any]) -> dict[str, "Figure"]:
     """Draw memory, latency and, where it is known, temperature over time."""
-    from matplotlib.figure import Figure
-
     series = results["series"]
     panels = [
         ("memory, MB", "time_s", "memory_mb"),
@@ -198,7 +197,7 @@ def plots(results: dict[str, Any]) -> dict[str, "Figure"]:
         ("temperature, °C", "time_s", "temperature_c"),
     ]
     panels = [panel for panel in panels if any(value is not None for value in series[panel[2]])]
-    figure = Figure(figsize=(8, 2 * len(panels) + 0.8), layout="constrained")
+    figure = new_figure(8, 2 * len(panels) + 0.8)
     for axes, (label, times, name) in zip(
         figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0], panels, strict=True
     ):

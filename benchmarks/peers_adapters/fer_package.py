@@ -21,7 +21,7 @@ REQUIREMENTS = ("fer==25.10.3", "setuptools<81")
 IMPORT = "from fer.fer import FER"
 PACKAGES = ("fer", "tensorflow", "torch", "opencv-contrib-python", "numpy")
 NOTE = (
-    "installed with setuptools<81, which its import of pkg_resources wants; its interpreter takes no number of threads; "
+    "installed with setuptools<81, whose pkg_resources it imports; its interpreter takes no number of threads; "
     "accuracy without the margin that it adds to a detector's box, since FER2013 is cut already"
 )
 

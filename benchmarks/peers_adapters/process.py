@@ -6,8 +6,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from benchmarks.peers_adapters.environment import last_line
 
@@ -18,7 +17,7 @@ ANSWER_S = 900
 
 
 class PeerProcess:
-    """Loads a peer and asks it; a context manager, which ends it.
+    """Loads a peer and asks it, until `close`.
 
     Args:
         python: of its environment.
@@ -78,14 +77,6 @@ class PeerProcess:
         self._process.kill()
         self._process.communicate()
         self._log.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _end(self) -> str:
         """Return why the process is gone."""

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.accuracy import PUBLISHED, plots, table
+from benchmarks.accuracy import plots, table
+from benchmarks.models import PUBLISHED
 from benchmarks.predict import KERAS_RUNTIME
 from benchmarks.record import read_record
 from benchmarks.runtimes import Job, RunError, Runtime, answer_all, find_runtimes, keras_runtime, predict_apart

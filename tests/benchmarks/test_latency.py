@@ -14,6 +14,7 @@ from benchmarks.__main__ import main
 from benchmarks.latency_worker import ROUNDS
 from benchmarks.operators import arithmetic, read_operators, time_prefixes, write_prefixes
 from benchmarks.peak import find_peak, peak_share
+from benchmarks.runtimes import find_runtimes
 from mien.card import find_model
 from mien.interpreter import TFLiteModel
 
@@ -125,7 +126,7 @@ def test_the_command_prints_the_machine_and_the_table(tmp_path: Path, capsys: py
 
 
 def test_tflite_runtime_is_measured_in_its_own_environment() -> None:
-    if not latency.OLD_PYTHON.exists():
+    if "tflite-runtime" in find_runtimes(["ai-edge-litert", "tflite-runtime"])[1]:
         pytest.skip("tflite-runtime has no environment: script/setup train")
     flags = ["--models", "mien_net_int8", "--threads", "1", "--seconds", "0.1", "--runs", "10"]
     results = latency.run(arguments_of(*flags, "--runtimes", "tflite-runtime"))

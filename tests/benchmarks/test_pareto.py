@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.pareto import RESULTS, front_of, measure_runs, name_points
+from benchmarks.figures import name_points
+from benchmarks.pareto import RESULTS, front_of, measure_runs
 from mien.card import find_model
 from tests.conftest import REPOSITORY, require_module
 
