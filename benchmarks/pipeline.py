@@ -181,11 +181,11 @@ def table(results: dict[str, Any]) -> str:
         "",
         *_rows(["stage", *titles], [[stage, *_cells(values)] for stage, values in _times(results).items()]),
         "",
-        f"live: {live['frames_per_s']:.1f} frames/s, {live['dropped']} dropped, {live['cpu']:.0%} of a core, "
+        f"- live: {live['frames_per_s']:.1f} frames/s, {live['dropped']} dropped, {live['cpu']:.0%} of a core, "
         f"p95 of frame to result {live['p95_over_median']:.2f} times the median",
-        f"memory: {memory['growth_mb']:+.2f} MB over {memory['frames']:,} frames ({start_mb:.1f} to {end_mb:.1f})"
+        f"- memory: {memory['growth_mb']:+.2f} MB over {memory['frames']:,} frames ({start_mb:.1f} to {end_mb:.1f})"
         f"{whole}",
-        f"mien run --output jsonl: first line after {process['first_line_s']:.2f} s, "
+        f"- mien run --output jsonl: first line after {process['first_line_s']:.2f} s, "
         f"{process['peak_mb']:.1f} MB at most",
     ]
     return "\n".join(lines)

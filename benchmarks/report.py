@@ -159,7 +159,7 @@ def _machines(records: dict[str, Record]) -> str:
     for card, stems in cards.items():
         if len(cards) > 1:
             blocks.append(f"Of {', '.join(stems)}:")
-        blocks.append(f"| | |\n|---|---|\n{card}")
+        blocks.append(f"| | |\n|---|---|\n{card}" if card else "not known.")
     return "\n\n".join(
         [*blocks, "\n".join(lines), "Temperatures in °C, clocks in MHz; - where the system does not tell."]
     )

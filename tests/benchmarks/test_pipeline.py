@@ -104,7 +104,7 @@ def test_the_table_names_the_machine_and_every_stage(output_and_run: tuple[str, 
     lines = output_and_run[0].splitlines()
     assert lines[0].startswith(("processor ", "board "))
     assert lines[2].startswith(f"demo.mp4, {FRAMES} frames of 480x360, threads 1, HaarDetector, mien_net_int8 on ")
-    for start in ("| mien |", "| the naive loop |", "| capture |", *(f"| {stage} |" for stage in STAGES), "memory: "):
+    for start in ("| mien |", "| the naive loop |", "| capture |", *(f"| {stage} |" for stage in STAGES), "- memory: "):
         assert [line.startswith(start) for line in lines].count(True) == 1, start
 
 
