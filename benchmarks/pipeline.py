@@ -19,8 +19,9 @@ import numpy.typing as npt
 from benchmarks.clips import Clip, load_clip
 from benchmarks.figures import new_figure
 from benchmarks.naive import NaiveLoop
+from benchmarks.outputs import measure_outputs
 from benchmarks.process import measure_live, measure_memory, measure_process
-from benchmarks.stages import measure_capture, measure_outputs, measure_overhead, measure_stages, spread
+from benchmarks.stages import measure_capture, measure_overhead, measure_stages, spread
 from mien.config import Config, load_settings
 from mien.native_log import quiet_native_log
 from mien.recognizer import EmotionRecognizer
@@ -74,7 +75,8 @@ def measure_pipeline(config: Config, frames: int, memory_frames: int) -> dict[st
     Returns:
         {"clip", "size", "frames", "threads", "detector", "model", "runtime", "speed": as `measure_speed`, "stages":
         {stage: spread}, "overhead": spread, "live", "memory" and "process": as `measure_live`, `measure_memory` and
-        `measure_process`}; a spread is {"mean_ms", "median_ms", "p95_ms", "p99_ms"}.
+        `measure_process`, "not_measured": outputs, [{"peer", "why"}]}; a spread is {"mean_ms", "median_ms", "p95_ms",
+        "p99_ms"}.
 
     Raises:
         OSError, ValueError, ImportError: the clip, the detector or the runtime is not there, or no good.
@@ -100,15 +102,16 @@ def measure_pipeline(config: Config, frames: int, memory_frames: int) -> dict[st
     spans = {"capture": measure_capture(clip), **measure_stages(recognizer, islice(clip.looped(), twice))}
     recognizer.reset()
     overhead = measure_overhead(recognizer, islice(clip.looped(), twice))
-    spans |= measure_outputs(clip, recognizer)
+    of_outputs, missing = measure_outputs(clip, recognizer)
     return {
         **facts,
         "speed": speed,
-        "stages": {stage: spread(times_s) for stage, times_s in spans.items()},
+        "stages": {stage: spread(times_s) for stage, times_s in (spans | of_outputs).items()},
         "overhead": spread(overhead),
         "live": measure_live(clip, recognizer),
         "memory": measure_memory(clip, recognizer, memory_frames),
         "process": measure_process(clip, config),
+        "not_measured": missing,
     }
 
 
@@ -187,6 +190,7 @@ def table(results: dict[str, Any]) -> str:
         f"{whole}",
         f"- mien run --output jsonl: first line after {process['first_line_s']:.2f} s, "
         f"{process['peak_mb']:.1f} MB at most",
+        *(f"- {part['peer']} was not measured: {part['why']}" for part in results.get("not_measured", [])),
     ]
     return "\n".join(lines)
 

@@ -3,14 +3,11 @@
 Wrapping takes time of its own, so that frames/s are measured without it.
 """
 
-import io
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 from unittest.mock import patch
@@ -22,8 +19,6 @@ import mien.recognizer
 from benchmarks.clips import Clip
 from mien.detectors import HaarDetector
 from mien.detectors.yunet import YuNetDetector
-from mien.faces import FrameResult
-from mien.outputs import OutputContext, open_output
 from mien.recognizer import EmotionRecognizer
 from mien.sources import Frame, open_source
 from mien.tracker import Track
@@ -33,9 +28,6 @@ STAGES = ("detect", "track", "crop", "classify", "smooth")
 NATIVE = "native"
 NATIVE_METHODS = ("detectMultiScale", "detect", "invoke")
 """Of OpenCV's cascades and networks and of the interpreter: where they compute."""
-
-OUTPUTS = ("text", "faces.jsonl", "faces.csv", "faces.mp4", "faces.png")
-"""Those that need neither a screen nor a network."""
 
 Spans = dict[str, list[float]]
 """Seconds of each stage in each frame."""
@@ -105,25 +97,6 @@ def measure_capture(clip: Clip) -> list[float]:
             next(frames)
             times_s.append(time.perf_counter() - started_s)
     return times_s
-
-
-def measure_outputs(clip: Clip, recognizer: EmotionRecognizer) -> Spans:
-    """Return the seconds that each output takes to write each frame."""
-    recognizer.reset()
-    results = [
-        (frame.image, FrameResult(frame.time_s, frame.index, recognizer.recognize(frame.image, frame.time_s)))
-        for frame in clip.frames
-    ]
-    spans: Spans = {}
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        for name in OUTPUTS:
-            times_s = spans[f"output {Path(name).suffix or name}"] = []
-            with open_output(name if name == "text" else str(Path(folder, name)), OutputContext()) as output:
-                for image, result in results:
-                    started_s = time.perf_counter()
-                    output.write(image, result)
-                    times_s.append(time.perf_counter() - started_s)
-    return spans
 
 
 def spread(times_s: npt.ArrayLike) -> dict[str, float]:

@@ -12,15 +12,18 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import pipeline
+from benchmarks import outputs, pipeline
 from benchmarks.__main__ import main
 from benchmarks.clips import Clip, LoopedSource, load_clip
 from benchmarks.naive import NaiveLoop
+from benchmarks.outputs import OUTPUTS, measure_outputs
 from benchmarks.process import measure_memory
 from benchmarks.record import RESULTS
 from benchmarks.stages import STAGES, StageClock, measure_overhead, measure_stages
+from mien.detectors import HaarDetector
 from mien.faces import Face, Image
 from mien.recognizer import EmotionRecognizer
+from tests.conftest import require_module, require_program
 
 FRAMES = 30  # of the demo's first seconds, in all of which there is one face
 
@@ -60,9 +63,38 @@ def test_the_stages_make_up_the_whole(run: dict[str, Any]) -> None:
     assert sum(parts) == pytest.approx(stages["recognize"]["mean_ms"], abs=0.001)  # each is rounded to 0.0001 ms
     assert stages["detect"]["mean_ms"] == max(parts)
     assert 0 < run["overhead"]["median_ms"] < stages["recognize"]["median_ms"]
-    assert {stage for stage in stages if stage.startswith("output")} == {
-        "output text", "output .jsonl", "output .csv", "output .mp4", "output .png",
-    }  # fmt: skip
+
+
+def test_each_output_is_measured_or_the_reason_is_told(output_and_run: tuple[str, dict[str, Any]]) -> None:
+    text, run = output_and_run
+    measured = {stage.removeprefix("output ") for stage in run["stages"] if stage.startswith("output ")}
+    missing = {part["peer"].removeprefix("output ") for part in run["not_measured"]}
+    assert measured | missing == set(OUTPUTS)
+    assert not measured & missing
+    assert measured >= {"text", ".jsonl", ".csv", ".mp4", ".png"}
+    for part in run["not_measured"]:
+        assert f"- {part['peer']} was not measured: {part['why']}" in text.splitlines()
+
+
+def test_outputs_are_measured_with_somebody_who_takes_what_they_send() -> None:
+    for name in ("aiohttp", "paho.mqtt"):
+        require_module(name)
+    require_program("mosquitto", "mosquitto")
+    clip = load_clip("demo", FRAMES)
+    spans, missing = measure_outputs(clip, EmotionRecognizer(detector=HaarDetector()))
+    assert [part["peer"] for part in missing] in ([], ["output window"])
+    assert {len(times_s) for times_s in spans.values()} == {FRAMES}
+    # A picture is encoded for the viewer, ten times a second, which takes more than the frames between.
+    web_s = sorted(spans["output web"])
+    assert web_s[-1] > 3 * web_s[0]
+    assert sum(spans["output mqtt"]) > sum(spans["output text"])
+
+
+def test_without_a_broker_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "BROKER", "no-such-broker")
+    spans, missing = measure_outputs(load_clip("demo", 3), EmotionRecognizer(detector=HaarDetector()))
+    assert {"peer": "output mqtt", "why": "no broker to send to: sudo apt install no-such-broker"} in missing
+    assert "output .jsonl" in spans
 
 
 def test_a_live_run_keeps_the_pace_of_the_clip(run: dict[str, Any]) -> None:
