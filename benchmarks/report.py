@@ -24,7 +24,9 @@ TITLES = {
     "peers": "Beside what else one could take",
     "robustness": "Robustness",
     "detection": "Face detection",
+    "board": "Which board",
     "soak": "Minutes on end",
+    "fleet": "A fleet on one broker",
     "pareto": "The search for MienNet",
 }
 """The sections, in their order."""
