@@ -16,7 +16,9 @@ BENCHMARKS = {
     "robustness": "accuracy under what cameras and detectors do to faces",
     "detection": "faces found on photographs, with and without spectacles",
     "peers": "mien beside what else one could take: the package fer, the loops of tutorials",
+    "board": "one or two minutes on a board: a block for docs/devices.md; --expected: what each Raspberry Pi should do",
     "soak": "minutes of a looping clip: does memory grow, does it slow down, does the board throttle?",
+    "fleet": "many devices on one MQTT broker that is restarted: is anything lost, how late does it come?",
     "pareto": "accuracy against latency; without --runs redrawn from the results",
     "crop-margin": "how FER2013's faces are cut, seen by a Haar cascade",
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from mien import __version__, outputs, sources
 from mien.card import DEFAULT_MODEL, MODELS_DIR, model_names, read_card
-from mien.config import Settings, all_settings, flag_of, load_settings, to_toml, variable_of
+from mien.config import Config, Settings, all_settings, flag_of, load_settings, to_toml, variable_of
 from mien.detectors import open_detector
 from mien.files import data_dir
 from mien.health import Health
@@ -71,6 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_settings(config)
     config.set_defaults(function=_config, parser=config)
 
+    doctor = commands.add_parser("doctor", help="look at all that `mien run` needs here, and say what mends it")
+    doctor.add_argument("--json", action="store_true", help='{"checks": [{name, state, found, fix}], "is_well": ...}')
+    _add_settings(doctor, ("source", "output", "detector", "model"))
+    doctor.set_defaults(function=_doctor, parser=doctor)
+
+    service = commands.add_parser("service", help="run from each start of the machine on, as a systemd service")
+    _add_service_actions(service.add_subparsers(required=True, metavar="install|status|logs|uninstall"))
+
     models = commands.add_parser("models", help="list the models, or fetch one that others publish")
     models.set_defaults(function=_models, parser=models)
     actions = models.add_subparsers(metavar="[fetch NAME]")
@@ -78,6 +86,26 @@ def build_parser() -> argparse.ArgumentParser:
     fetch_model.add_argument("name", metavar="NAME", help=f"which one: {', '.join(PUBLISHED)}")
     fetch_model.set_defaults(function=_fetch, parser=fetch_model)
     return parser
+
+
+def _add_service_actions(actions: Any) -> None:
+    install = actions.add_parser(
+        "install",
+        help="install it, or change its settings",
+        usage="%(prog)s [--print] [--config FILE] [--source SOURCE] [--output OUTPUT ...] [SETTING ...]",
+        epilog="Flags, --config FILE and MIEN_* are as in `mien run`; what is not given stays as the service has it.",
+    )
+    install.add_argument("--print", action="store_true", help="print the unit, install nothing")
+    _add_settings(install)
+    install.set_defaults(function=_install_service, parser=install)
+    status = actions.add_parser("status", help="say how it is doing; exit code 1 if it does not run")
+    status.set_defaults(function=_tell_service, parser=status)
+    logs = actions.add_parser("logs", help="show its log")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes")
+    logs.add_argument("--lines", "-n", type=int, default=50, metavar="N", help="lines of the past (50)")
+    logs.set_defaults(function=_show_service_log, parser=logs)
+    uninstall = actions.add_parser("uninstall", help="stop and remove it")
+    uninstall.set_defaults(function=_uninstall_service, parser=uninstall)
 
 
 def _add_settings(parser: argparse.ArgumentParser, shown: Sequence[str] = EVERYDAY, only_these: bool = False) -> None:
@@ -112,8 +140,13 @@ def _shown(default: object) -> str:
 
 def _load(arguments: argparse.Namespace) -> Settings:
     """Return the settings that the flags, the environment and a file give."""
+    return load_settings(_given(arguments), arguments.config_file)
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the flags give, by dotted name."""
     given = {name.removeprefix("setting:"): value for name, value in vars(arguments).items() if ":" in name}
-    return load_settings({name: value for name, value in given.items() if value is not None}, arguments.config_file)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _refuse(unknown: list[str], parser: argparse.ArgumentParser) -> None:
@@ -176,6 +209,7 @@ class _LineFormatter(logging.Formatter):
 
 def _run(arguments: argparse.Namespace) -> int:
     from mien.neutral import load_calibration
+    from mien.pace.pacer import make_pacer
     from mien.streaming import make_recognizer, run_stream
 
     config = _load(arguments).config
@@ -189,7 +223,7 @@ def _run(arguments: argparse.Namespace) -> int:
         context = outputs.OutputContext(config, source.frame_rate, health)
         opened = {text: stack.enter_context(outputs.open_output(text, context)) for text in config.output}
         stack.pop_all()  # from here on, the stream closes them, each in its own thread
-    run_stream(source, recognizer, opened, health)
+    run_stream(source, recognizer, opened, health, make_pacer(config, source, health))
     return 0
 
 
@@ -260,6 +294,59 @@ def _video(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> int:
     print(to_toml(_load(arguments)), end="")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    """Print what each check finds; 1 if something that was configured cannot work."""
+    from mien.doctor import examine, report
+
+    def load() -> Config:
+        config = _load(arguments).config
+        _check_outputs(config.source, config.output)
+        return config
+
+    checks = []
+    for check in examine(load):
+        checks.append(check)
+        if not arguments.json:
+            print(report.describe(check, report.is_colored(sys.stdout)), flush=True)
+    print(report.to_json(checks) if arguments.json else report.summarize(checks))
+    return 0 if report.is_well(checks) else 1
+
+
+def _install_service(arguments: argparse.Namespace) -> int:
+    from mien.service import install, print_unit
+    from mien.service.files import SYSTEM
+
+    given = (_given(arguments), arguments.config_file, os.environ, SYSTEM)
+    if arguments.print:
+        print(print_unit(*given), end="")
+        return 0
+    for line in install(*given):
+        print(line, flush=True)
+    return 0
+
+
+def _tell_service(_: argparse.Namespace) -> int:
+    from mien.service import status
+
+    lines, is_active = status()
+    print("\n".join(lines))
+    return 0 if is_active else 1
+
+
+def _show_service_log(arguments: argparse.Namespace) -> int:
+    from mien.service import logs
+
+    return logs(arguments.follow, arguments.lines)
+
+
+def _uninstall_service(_: argparse.Namespace) -> int:
+    from mien.service import uninstall
+
+    for line in uninstall():
+        print(line, flush=True)
     return 0
 
 

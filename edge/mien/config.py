@@ -83,6 +83,12 @@ class Config:
     min_face: float = setting(0.08, "smallest face, as a share of the frame's shorter side", least=0.02, most=1)
     detect_side: int = setting(320, "longer side of the picture that is searched, in pixels", least=80, most=2000)
     detect_interval_s: float = setting(0.5, "seconds in which the whole frame is searched once", least=0, most=60)
+    target_fps: float = setting(
+        0.0, "frames/s of a camera to recognise, no more, and if need be with less search; 0: all", least=0, most=240
+    )
+    max_cpu: float = setting(
+        0.0, "most processor time that a camera may cost, in per cent of all cores together; 0: all", least=0, most=100
+    )
     smoothing_s: float = setting(
         0.5, "time constant of each face's probabilities; 0: none, inf: mean over all frames", least=0, most=math.inf
     )

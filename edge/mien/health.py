@@ -35,7 +35,10 @@ class Health:
         captured: frames that the source gave.
         recognized: frames with a result.
         dropped: frames that gave way to a newer one before they were recognised.
+        skipped: frames that were left out on purpose: see `mien.pace`.
         reconnections: how often the source came back.
+        slowed: why the stream does less than it is configured to, as heat or a budget; "" when it does not.
+        slowed_level: how much less; 0: as configured.
         outputs: by the text that `--output` was given.
     """
 
@@ -44,7 +47,10 @@ class Health:
     captured: int = 0
     recognized: int = 0
     dropped: int = 0
+    skipped: int = 0
     reconnections: int = 0
+    slowed: str = ""
+    slowed_level: int = 0
     outputs: dict[str, OutputHealth] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
     _recent: deque[tuple[float, float]] = field(default_factory=deque)  # (monotonic time of a result, its latency)
@@ -66,6 +72,11 @@ class Health:
             if state == "running" and self.state == "waiting":
                 self.reconnections += 1
             self.state, self.problem = state, problem
+
+    def set_slowed(self, level: int, reason: str) -> None:
+        """Tell how far the stream is slowed, and why; 0 and "" when it is not."""
+        with self._lock:
+            self.slowed_level, self.slowed = level, reason
 
     @property
     def frames_per_s(self) -> float:
@@ -93,7 +104,10 @@ class Health:
             "captured": self.captured,
             "recognized": self.recognized,
             "dropped": self.dropped,
+            "skipped": self.skipped,
             "reconnections": self.reconnections,
+            "slowed": self.slowed,
+            "slowed_level": self.slowed_level,
             "outputs": {
                 name: {"written": output.written, "dropped": output.dropped, "error": output.error}
                 for name, output in list(self.outputs.items())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.classifier import EmotionClassifier
-from mien.detectors import FaceDetector, HaarDetector
+from mien.detectors import FaceDetector, HaarDetector, ScalableDetector
 from mien.emotions import EMOTIONS
 from mien.faces import Box, Face, Image
 from mien.neutral import Calibration
@@ -74,6 +74,17 @@ class EmotionRecognizer:
         self._search = FaceSearch(self._detector, self._detect_interval_s)
         self._shown: set[int] = set()  # ids of the last frame's faces
         self.seen: tuple[Box, ...] = ()
+
+    def set_effort(self, detect_interval_s: float, detect_side: int) -> None:
+        """Search the whole frame more or less often, and in more or fewer pixels, from the next frame on.
+
+        Args:
+            detect_interval_s: as in the constructor.
+            detect_side: longer side of the picture that is searched; no matter to a detector that has no `max_side`.
+        """
+        self._detect_interval_s = self._search.interval_s = detect_interval_s
+        if isinstance(self._detector, ScalableDetector):
+            self._detector.max_side = detect_side
 
     def recognize(self, frame: Image, timestamp_s: float | None = None, luma: Image | None = None) -> list[Face]:
         """Return the faces of a frame, largest first.

@@ -20,10 +20,13 @@ class FaceSearch:
     Args:
         detector: what finds the faces.
         interval_s: seconds in which the whole frame is searched; 0: every time, at once.
+
+    Attributes:
+        interval_s: may be changed between two frames.
     """
 
     def __init__(self, detector: FaceDetector, interval_s: float) -> None:
-        self._detector, self._interval_s = detector, interval_s
+        self._detector, self.interval_s = detector, interval_s
         self._step, self._due = 0, 0.0  # where the search goes on, and how many steps it should have made by now
         self._whole_s, self._previous_s = -math.inf, math.inf
 
@@ -36,7 +39,7 @@ class FaceSearch:
             time_s: when the frame was taken.
         """
         detector = self._detector
-        if not isinstance(detector, StepwiseDetector) or not self._interval_s:
+        if not isinstance(detector, StepwiseDetector) or not self.interval_s:
             return detector.detect(picture)
         is_first_or_clock_was_set_back, passed_s = time_s < self._previous_s, time_s - self._previous_s
         self._previous_s = time_s
@@ -46,10 +49,10 @@ class FaceSearch:
         for box, ago_s in known:
             near = detector.detect_near(picture, box, min(1.0, REACH + REACH_PER_S * ago_s), is_known=True)
             found += near[:1]
-        if len(found) < len(known) and time_s - self._whole_s >= self._interval_s:
+        if len(found) < len(known) and time_s - self._whole_s >= self.interval_s:
             return _without_doubles(found + self._find_everywhere(picture, time_s))
         # While nobody is there, there is time to look more often.
-        interval_s = self._interval_s if known else self._interval_s / 2
+        interval_s = self.interval_s if known else self.interval_s / 2
         for candidate in self._candidates(picture, passed_s / interval_s):
             if not any(candidate.is_same_face(box) for box in found):
                 found += detector.detect_near(picture, candidate, REACH, is_known=False)[:1]

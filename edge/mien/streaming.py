@@ -22,8 +22,10 @@ from mien.faces import FrameResult, Image
 from mien.health import Health, OutputHealth
 from mien.neutral import load_calibration
 from mien.outputs.base import Output
+from mien.pace.pacer import Pacer, make_pacer
 from mien.recognizer import EmotionRecognizer
 from mien.sources import Frame, Source, open_source
+from mien.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +47,14 @@ class Recognition:
         source: where frames come from; closed by `stop`.
         recognizer: used by one thread only.
         health: counts what happens.
+        pacer: says which frames are left out, and what the others may cost; None: each as configured.
     """
 
-    def __init__(self, source: Source, recognizer: EmotionRecognizer, health: Health) -> None:
+    def __init__(
+        self, source: Source, recognizer: EmotionRecognizer, health: Health, pacer: Pacer | None = None
+    ) -> None:
         self._source, self._recognizer, self._health = source, recognizer, health
+        self._pacer, self._pace = pacer, pacer and pacer.pace
         is_patient = not source.is_live
         self._frames: Channel[Frame] = Channel(2 if is_patient else 1, is_patient)
         self._error: BaseException | None = None
@@ -63,6 +69,8 @@ class Recognition:
             OSError, ValueError: what ended the source.
         """
         self._thread.start()
+        if self._pacer is not None:
+            self._pacer.start()
         while (frame := self._frames.get()) is not None and not self._is_stopped:
             yield frame.image, self._recognize(frame)
         if self._error is not None and not self._is_stopped:
@@ -78,6 +86,8 @@ class Recognition:
         if is_first:
             self._frames.close(is_emptied=True)
             self._closer.start()
+            if self._pacer is not None:
+                self._pacer.stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the source is closed and nothing reads from it any more; return whether that is so."""
@@ -93,7 +103,10 @@ class Recognition:
                 self._health.captured += 1
                 if self._health.state == "starting":
                     self._health.set_source("running")
-                self._health.dropped += self._frames.put(frame)
+                if self._pacer is None or self._pacer.takes(time.monotonic()):
+                    self._health.dropped += self._frames.put(frame)
+                else:
+                    self._health.skipped += 1
                 if self._is_stopped:
                     break
         except BaseException as error:  # raised again in the thread that recognises
@@ -106,8 +119,15 @@ class Recognition:
             self._recognizer.reset()
         # Unix time may be set while a camera runs: a Pi without a clock starts in the past.
         taken_s = frame.taken_s if self._source.is_live else None
+        started_s = time.monotonic()
+        if self._pacer is not None and self._pacer.pace is not self._pace:
+            self._pace = pace = self._pacer.pace
+            self._recognizer.set_effort(pace.detect_interval_s, pace.detect_side)
         faces = self._recognizer.recognize(frame.image, frame.time_s if taken_s is None else taken_s, frame.luma)
-        latency_s = time.monotonic() - frame.taken_s
+        now_s = time.monotonic()
+        if self._pacer is not None:
+            self._pacer.busy_s += now_s - started_s
+        latency_s = now_s - frame.taken_s
         self._health.add_result(latency_s)
         seen = self._recognizer.seen
         return FrameResult(frame.time_s, frame.index, faces, frame.name, latency_s, taken_s, seen)
@@ -146,7 +166,7 @@ def stream(source: str = "auto", **settings: Any) -> Iterator[FrameResult]:
     config = load_settings({"source": source, **settings}, environment={}).config
     recognizer, health = make_recognizer(config), Health()
     opened = open_source(config.source, config, health)
-    recognition = Recognition(opened, recognizer, health)
+    recognition = Recognition(opened, recognizer, health, make_pacer(config, opened, health))
     try:
         recognizer.calibration = load_calibration(opened.name, recognizer.classifier.card)
         for image, result in recognition:
@@ -236,13 +256,18 @@ class OutputWorker:
 
 
 def run_stream(
-    source: Source, recognizer: EmotionRecognizer, outputs: Mapping[str, Output], health: Health | None = None
+    source: Source,
+    recognizer: EmotionRecognizer,
+    outputs: Mapping[str, Output],
+    health: Health | None = None,
+    pacer: Pacer | None = None,
 ) -> None:
     """Recognise the frames of a source and give the results to all outputs, until it ends or a stop is asked for.
 
     Ctrl-C, SIGTERM, a closed terminal and an output's `wants_to_stop` end the run after the frame that is being
     recognised; a second Ctrl-C interrupts at once. An output that fails is told and left behind, as long as there are
-    others. Outputs are closed here, each by the thread that writes it, and so is the source.
+    others. Outputs are closed here, each by the thread that writes it, and so is the source. A `pacer` tells its
+    `health` why the stream is slowed, so that should be the same.
 
     Raises:
         OSError, ValueError: what ended the source or, after the run, what ended an output; an output that hangs is
@@ -250,7 +275,7 @@ def run_stream(
     """
     health = health or Health()
     ended = threading.Event()
-    recognition = Recognition(source, recognizer, health)
+    recognition = Recognition(source, recognizer, health, pacer)
     workers = []
     for name, output in outputs.items():
         health.outputs[name] = OutputHealth()
@@ -260,7 +285,7 @@ def run_stream(
         for worker in workers:
             worker.start()
         pump.start()
-        deadline_s = _look_after(workers, recognition, stop, ended)
+        deadline_s = _look_after(workers, recognition, stop, ended, Watchdog(health))
     recognition.stop()
     # Python should not end while a thread is inside native code; but one that hangs there is not waited for.
     recognition.join(deadline_s - time.monotonic())
@@ -294,7 +319,11 @@ class _Pump(threading.Thread):
 
 
 def _look_after(
-    workers: list[OutputWorker], recognition: Recognition, stop: "StopRequest", ended: threading.Event
+    workers: list[OutputWorker],
+    recognition: Recognition,
+    stop: "StopRequest",
+    ended: threading.Event,
+    watchdog: Watchdog,
 ) -> float:
     """Wait until all outputs are closed, or a stop was asked for and its time is over; return when all must be over."""
     deadline_s, told = float("inf"), set()
@@ -318,6 +347,8 @@ def _look_after(
                 told.add(worker.name)
                 if not isinstance(worker.error, BrokenPipeError):  # a reader that has seen enough
                     logger.warning("output %s ended (%s): the run goes on without it", worker.name, worker.error)
+        watchdog.look()
+    watchdog.stop()
     return min(deadline_s, time.monotonic() + FINISH_S)
 
 

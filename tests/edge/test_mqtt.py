@@ -447,10 +447,10 @@ def test_home_assistant_gets_sensors_whose_topics_exist(broker: Mosquitto) -> No
         configs = discovered(subscriber)
         published = {message.topic for message in subscriber.messages}
         with Subscriber(broker.port) as late:
-            late.wait_for(lambda: len(discovered(late)) == 3)
+            late.wait_for(lambda: len(discovered(late)) == 4)
             assert all(message.is_retained for message in late.messages if message.topic.endswith("/config"))
     prefix = "homeassistant/sensor/mien_kitchen"
-    assert list(configs) == [f"{prefix}/emotion/config", f"{prefix}/faces/config", f"{prefix}/frame_rate/config"]
+    assert list(configs) == [f"{prefix}/{name}/config" for name in ("emotion", "faces", "frame_rate", "slowed")]
     for config in configs.values():
         topics = {value for key, value in config.items() if key.endswith("_topic")}
         assert topics <= published
@@ -458,10 +458,10 @@ def test_home_assistant_gets_sensors_whose_topics_exist(broker: Mosquitto) -> No
         assert config["device"] == next(iter(configs.values()))["device"]
         assert config["device"]["identifiers"] == ["mien_kitchen"]
         assert config["origin"]["name"] == "mien"
-    assert len({config["unique_id"] for config in configs.values()}) == 3
-    emotion, _, frame_rate = configs.values()
+    assert len({config["unique_id"] for config in configs.values()}) == 4
+    emotion, _, frame_rate, slowed = configs.values()
     assert emotion["options"] == [*EMOTIONS, "unsure", "none"]
-    assert frame_rate["entity_category"] == "diagnostic"
+    assert frame_rate["entity_category"] == slowed["entity_category"] == "diagnostic"
 
 
 def discovered(subscriber: Subscriber) -> dict[str, dict[str, Any]]:
@@ -480,7 +480,9 @@ def test_home_assistants_templates_find_their_values(broker: Mosquitto) -> None:
         write(output, 0, "sad", "happy")
         write(output, 1)
         subscriber.wait_for(lambda: len(subscriber.results()) == 2)
-    emotion, faces, frame_rate = discovered(subscriber).values()
+        context.health.set_slowed(2, "under-voltage")
+        subscriber.wait_for(lambda: json.loads(subscriber.payloads("/health")[-1])["slowed"])  # at once
+    emotion, faces, frame_rate, slowed = discovered(subscriber).values()
 
     def value(config: dict[str, Any], kind: str, index: int) -> str:
         template = jinja2.Environment().from_string(config[f"{kind}_template"])
@@ -494,6 +496,8 @@ def test_home_assistants_templates_find_their_values(broker: Mosquitto) -> None:
     assert sorted(details["probabilities"]) == sorted(EMOTIONS)
     assert json.loads(value(emotion, "json_attributes", 1)) == {}
     assert float(value(frame_rate, "value", 0)) > 0
+    at_first, *_, told = range(len(subscriber.payloads("/health")))
+    assert [value(slowed, "value", index) for index in (at_first, told)] == ["nothing", "under-voltage"]
 
 
 def test_home_assistant_is_told_again_when_it_starts(broker: Mosquitto) -> None:

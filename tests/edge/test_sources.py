@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -359,3 +360,21 @@ def test_devices_that_are_no_cameras_are_named(devices: Path) -> None:
 def test_without_any_camera_the_way_out_is_told(devices: Path) -> None:
     with pytest.raises(FileNotFoundError, match="plug one in or use --source FILE"):
         open_source("camera")
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_opencv_keeps_its_trouble_to_itself_in_old_and_new_versions(
+    is_old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 4.11 has cv2.setLogLevel and no cv2.utils.logging, 4.14 the reverse.
+    levels: list[int] = []
+    monkeypatch.delenv("OPENCV_LOG_LEVEL", raising=False)
+    monkeypatch.delattr(cv2, "setLogLevel", raising=False)
+    monkeypatch.setattr(cv2.utils, "logging", SimpleNamespace(setLogLevel=levels.append), raising=False)
+    if is_old:
+        monkeypatch.setattr(cv2, "setLogLevel", levels.append, raising=False)
+        monkeypatch.delattr(cv2.utils, "logging")
+    with open_source("demo") as source:
+        assert next(iter(source)).image.shape == (360, 480, 3)
+    assert levels
+    assert set(levels) == {2}  # errors alone

@@ -235,6 +235,15 @@ def test_the_page_tells_why_the_camera_is_lost_and_that_it_is_back(browser: Any,
         assert page.inner_text("#state") == "running"
 
 
+def test_the_page_tells_why_the_stream_is_slowed_while_it_is(browser: Any, clip: Clip) -> None:
+    with opened() as output, Feed(output, clip), page_of(browser, output) as page:
+        for reason, name, text in (("81 °C", "running slowed", "running slower: 81 °C"), ("", "running", "running")):
+            output._health.set_slowed(len(reason), reason)
+            wait_until(page, f"document.getElementById('state').className === '{name}'")
+            assert page.inner_text("#state") == text
+            wait_until(page, "document.getElementById('cover').hidden")
+
+
 def test_the_page_finds_a_device_that_was_restarted(browser: Any, clip: Clip) -> None:
     with ExitStack() as life, ExitStack() as next_life:
         first = life.enter_context(opened())
@@ -339,7 +348,7 @@ def test_events_tell_results_and_how_the_run_is_doing(portrait: Image) -> None:
         assert events.headers["Content-Type"] == "text/event-stream"
         assert read_event(events) == (
             "state",
-            {"state": "running", "problem": "", "frames_per_s": 0.0, "latency_ms": 0.0} | TEMPERATURE,
+            {"state": "running", "problem": "", "slowed": "", "frames_per_s": 0.0, "latency_ms": 0.0} | TEMPERATURE,
         )
         output._health.add_result(0.02)
         output.write(portrait, FrameResult(1.5, 7, [make_face()]))
@@ -392,6 +401,7 @@ def test_metrics_are_prometheus_text(portrait: Image) -> None:
     with opened() as output:
         health = output._health
         health.captured, health.dropped, health.reconnections = 12, 3, 1
+        health.skipped, health.slowed_level = 4, 2
         health.outputs['C:\\a "b"\n.csv'] = OutputHealth(written=5, dropped=2, error="disk full")
         health.outputs["web"] = OutputHealth(written=9)
         for _ in range(4):
@@ -417,6 +427,7 @@ def test_metrics_are_prometheus_text(portrait: Image) -> None:
     assert samples["mien_output_dropped_total", 'C:\\a "b"\n.csv'] == 2
     assert samples["mien_output_failed", 'C:\\a "b"\n.csv'] == 1
     assert samples["mien_output_failed", "web"] == 0
+    assert (samples["mien_frames_skipped_total", ""], samples["mien_slowed_level", ""]) == (4, 2)
     assert parse_metrics(lost)["mien_faces", ""] == 0  # nobody knows
     assert parse_metrics(lost)["mien_source_up", ""] == 0
 

@@ -5,10 +5,10 @@ A new detector is one new file with one class, and one line in `open_detector`.
 
 import logging
 
-from mien.detectors.base import FaceDetector, StepwiseDetector
+from mien.detectors.base import FaceDetector, ScalableDetector, StepwiseDetector
 from mien.detectors.haar import HaarDetector
 
-__all__ = ["FaceDetector", "HaarDetector", "StepwiseDetector", "open_detector"]
+__all__ = ["FaceDetector", "HaarDetector", "ScalableDetector", "StepwiseDetector", "open_detector"]
 
 logger = logging.getLogger(__name__)
 

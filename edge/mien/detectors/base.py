@@ -47,6 +47,17 @@ class StepwiseDetector(FaceDetector, Protocol):
         ...
 
 
+@runtime_checkable
+class ScalableDetector(FaceDetector, Protocol):
+    """A detector whose effort can be changed between two frames.
+
+    Attributes:
+        max_side: the frame is shrunk until its longer side has at most this many pixels.
+    """
+
+    max_side: int
+
+
 def shrink(picture: Image, max_side: int) -> tuple[Image, float]:
     """Return a frame whose longer side has at most so many pixels, and by what its size was multiplied."""
     import cv2

@@ -46,6 +46,9 @@ class HaarDetector:
         min_face: smallest face, as a fraction of the frame's shorter side.
         votes: cascade -> votes of each of its hits.
 
+    Attributes:
+        max_side: may be changed between two frames.
+
     Raises:
         ValueError: an argument is out of range.
         ImportError: this OpenCV has no cascades (5.0 dropped them).
@@ -70,9 +73,9 @@ class HaarDetector:
         if unknown := set(self._votes) - {FRONTAL, PROFILE, MIRRORED}:
             raise ValueError(f"unknown cascade {min(unknown)!r}: allowed are {FRONTAL}, {PROFILE} and {MIRRORED!r}")
         self._cascades = {name: load_cascade(name.split(",")[0]) for name in (FRONTAL, PROFILE, MIRRORED)}
-        self._max_side, self._scale_factor = max_side, scale_factor
+        self.max_side, self._scale_factor = max_side, scale_factor
         self._min_votes, self._min_face = min_votes, min_face
-        self._steps = lru_cache(maxsize=4)(self._list_steps)
+        self._steps = lru_cache(maxsize=8)(self._list_steps)
 
     @classmethod
     def for_stills(cls) -> "HaarDetector":
@@ -81,7 +84,7 @@ class HaarDetector:
 
     def detect(self, picture: Image) -> list[Box]:
         """Return the boxes of the faces in (H, W) uint8, in its pixels, largest first."""
-        small, scale = shrink(picture, self._max_side)
+        small, scale = shrink(picture, self.max_side)
         smallest = self._smallest(small.shape)
         hits = {name: self._search(name, small, smallest, 0) for name in self._votes}
         boxes = [Box(*box).scaled(1 / scale, 1 / scale) for box, _ in _agree(hits, self._votes, self._min_votes)]
@@ -89,12 +92,12 @@ class HaarDetector:
 
     def count_steps(self, shape: tuple[int, int]) -> int:
         """Return in how many steps a frame of (height, width) is searched."""
-        return len(self._steps(shape))
+        return len(self._steps(shape, self.max_side))
 
     def detect_step(self, picture: Image, step: int) -> list[Box]:
         """Return where faces may be, in one step of the search: one size of face, in one strip of the frame."""
-        small, scale = shrink(picture, self._max_side)
-        side, top, bottom = self._steps(picture.shape)[step]
+        small, scale = shrink(picture, self.max_side)
+        side, top, bottom = self._steps(picture.shape, self.max_side)[step]
         hits = self._search(FRONTAL, small[top:bottom], side, side)
         # Two places beside each other are no face yet, but worth a closer look.
         found = _agree({FRONTAL: hits}, LIVE_VOTES, 2)
@@ -155,9 +158,9 @@ class HaarDetector:
             hits[:, 0] = gray.shape[1] - hits[:, 0] - hits[:, 2]
         return hits
 
-    def _list_steps(self, shape: tuple[int, int]) -> list[tuple[int, int, int]]:
+    def _list_steps(self, shape: tuple[int, int], max_side: int) -> list[tuple[int, int, int]]:
         """Return (side of the faces, top, bottom of the strip) in pixels of the small frame."""
-        height, width = small_size(shape, self._max_side)
+        height, width = small_size(shape, max_side)
         steps, side = [], float(self._smallest((height, width)))
         while side <= min(height, width):
             size = round(side)

@@ -45,6 +45,9 @@ class YuNetDetector:
         max_side: the frame is shrunk until its longer side has at most this many pixels.
         min_face: smallest face, as a fraction of the frame's shorter side.
 
+    Attributes:
+        max_side: may be changed between two frames.
+
     Raises:
         ValueError: an argument is out of range, or the file is no model of it.
         ImportError: this OpenCV has no YuNet.
@@ -59,8 +62,8 @@ class YuNetDetector:
             raise ValueError(f"max_side {max_side}, min_face {min_face}: allowed are 40 or more, above 0 up to 1")
         if not hasattr(cv2, "FaceDetectorYN"):
             raise ImportError(f"OpenCV {cv2.__version__} has no YuNet: pip install 'opencv-python>=4.8,<5'")
-        self._model, self._max_side, self._min_face = model, max_side, min_face
-        self._network = lru_cache(maxsize=8)(self._make_network)
+        self._model, self.max_side, self._min_face = model, max_side, min_face
+        self._network = lru_cache(maxsize=16)(self._make_network)
         self._region = np.zeros((REGION, REGION, 3), np.uint8)
         self._network(REGION, REGION)  # a damaged file is told at once
 
@@ -69,20 +72,20 @@ class YuNetDetector:
 
         Boxes are framed like those of OpenCV's frontal cascades.
         """
-        small, scale = shrink(picture, self._max_side)
+        small, scale = shrink(picture, self.max_side)
         boxes = [box.scaled(1 / scale, 1 / scale) for box in self._search(small, MIN_SCORE, self._smallest(small))]
         return sorted(boxes, key=lambda box: box.area, reverse=True)
 
     def count_steps(self, shape: tuple[int, int]) -> int:
         """Return in how many steps a frame of (height, width) is searched."""
-        return 1 + len(_tiles(small_size(shape, self._max_side)))
+        return 1 + len(_tiles(small_size(shape, self.max_side)))
 
     def detect_step(self, picture: Image, step: int) -> list[Box]:
         """Return where faces may be, in one step of the search: large ones in all of it, or smaller ones in a tile."""
-        small, scale = shrink(picture, self._max_side)
+        small, scale = shrink(picture, self.max_side)
         left = top = 0
         if step == 0:
-            small, factor = shrink(small, self._max_side // 2)
+            small, factor = shrink(small, self.max_side // 2)
             part, scale = small, scale * factor
         else:
             left, top, right, bottom = _tiles(small.shape[:2])[step - 1]

@@ -6,6 +6,7 @@ from io import FileIO
 from pathlib import Path
 
 MEGABYTE = 1_000_000
+CHUNK_BYTES = 65536
 
 
 def unfinished(path: Path) -> Path:
@@ -36,10 +37,11 @@ def cannot_write(path: Path, error: OSError) -> OSError:
 class RotatingFile:
     """A text file that is on its way to the disk after each piece; when it is full, it becomes NAME.1.
 
-    Nothing is created before the first piece is written.
+    Nothing is created before the first piece is written. A file with a limit is a log: what an earlier run wrote there,
+    which may have ended with a power cut, is gone on with, after its last whole line.
 
     Args:
-        path: of the file; one that exists is replaced.
+        path: of the file; without a limit, one that exists is replaced.
         most_mb: its size; 0: no limit.
         head: what each file begins with.
 
@@ -61,20 +63,38 @@ class RotatingFile:
         """
         try:
             if self._file is None:
-                self._file, self._size = FileIO(self._path, "w"), 0
-                self._append(self._file, self._head)
+                self._file = self._open()
             self._append(self._file, text.encode())
         except OSError as error:
             raise cannot_write(self._path, error) from error
         if self._most_bytes and self._size >= self._most_bytes:
             self.close()
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+            self._keep_former()
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _open(self) -> FileIO:
+        """Begin the file, or go on with an earlier run's, unless that has another head."""
+        if self._most_bytes and self._path.is_file():
+            file = FileIO(self._path, "r+")
+            is_alike = file.read(len(self._head)) == self._head
+            self._size = _end_of_lines(file)
+            if is_alike and self._size:
+                file.truncate(file.seek(self._size))
+                return file
+            file.close()
+            if self._size:
+                self._keep_former()
+        file, self._size = FileIO(self._path, "w"), 0
+        self._append(file, self._head)
+        return file
+
+    def _keep_former(self) -> None:
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
 
     def _append(self, file: FileIO, data: bytes) -> None:
         try:
@@ -86,3 +106,15 @@ class RotatingFile:
                 file.truncate(self._size)
             raise
         self._size += len(data)
+
+
+def _end_of_lines(file: FileIO) -> int:
+    """Return the size of a file without what follows its last line break."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - CHUNK_BYTES)
+        file.seek(start)
+        if (found := file.read(end - start).rfind(b"\n")) >= 0:
+            return start + found + 1
+        end = start
+    return 0

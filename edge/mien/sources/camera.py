@@ -31,7 +31,7 @@ class CameraSource(Source):
     is_live = True
 
     def __init__(self, device: str, config: Config) -> None:
-        candidates = _candidates(device)
+        candidates = candidate_paths(device)
         if not any(os.access(path, os.R_OK | os.W_OK) for path in candidates):
             raise PermissionError(f"no permission for {candidates[0]}: sudo usermod -aG video $USER, then log in again")
         for path in candidates:
@@ -74,7 +74,7 @@ def _ask(capture: Any, config: Config) -> Any:
     return capture
 
 
-def _candidates(device: str) -> list[Path]:
+def candidate_paths(device: str) -> list[Path]:
     """Return the devices that may be the one that is meant, best first."""
     present = sorted(DEVICES.glob("video[0-9]*"), key=_number)
     if device != "camera":

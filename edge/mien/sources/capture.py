@@ -12,6 +12,9 @@ from mien.sources.base import Frame, SourceLostError
 READS_BEFORE_LOST = 5
 """USB cameras send a damaged picture now and then; so many in a row, or none for a second, and the camera is lost."""
 
+LOG_LEVEL_ERROR = 2
+"""OpenCV's."""
+
 FFMPEG_LOG_VARIABLE = "OPENCV_FFMPEG_LOGLEVEL"
 
 
@@ -59,7 +62,8 @@ def open_capture(what: str | int, backend: int = 0, parameters: Sequence[int] = 
     import cv2
 
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        # Up to 4.11 it is a function of cv2, later one of cv2.utils.logging.
+        (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(LOG_LEVEL_ERROR)
     return cv2.VideoCapture(what, backend, list(parameters)) if parameters else cv2.VideoCapture(what, backend)
 
 

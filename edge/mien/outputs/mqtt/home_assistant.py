@@ -58,6 +58,13 @@ def discovery_messages(prefix: str, topic: str, device: str, interval_s: float) 
             "state_topic": f"{topic}/health",
             "value_template": "{{ value_json.frames_per_s }}",
         },
+        "slowed": {
+            "name": "Slowed by",
+            "icon": "mdi:thermometer-alert",
+            "entity_category": "diagnostic",
+            "state_topic": f"{topic}/health",
+            "value_template": "{{ value_json.slowed or 'nothing' }}",
+        },
     }
     return {
         f"{prefix}/sensor/{identifier}/{key}/config": {"unique_id": f"{identifier}_{key}"} | sensor | shared

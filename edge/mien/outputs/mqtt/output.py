@@ -61,9 +61,9 @@ class MqttOutput(Output):
         self._waiting: deque[str] = deque()
         self._shown: set[tuple[int, str]] = set()  # ids and labels of the last result that was sent
         self._next_result_s = self._next_health_s = 0.0
-        self._told_state = ("", "")
+        self._told_state = ("", "", "")
         self._is_closing = False
-        host, port = _address(host_port, config)
+        host, port = address_of(host_port, config)
         client_id = f"mien-{device}-{secrets.token_hex(3)}"  # a second one with the same id would throw us out
         self._broker = Broker(host, port, config, client_id, self._availability_topic, birth_topic)
         self._changed = self._broker.changed
@@ -118,11 +118,11 @@ class MqttOutput(Output):
         """Send what a new connection needs, health if it is due, and the oldest result."""
         if self._broker.is_new:
             self._broker.is_new = False
-            self._told_state = ("", "")
+            self._told_state = ("", "", "")
             self._broker.send(self._availability_topic, "online")
             for topic, payload in self._discovery.items():
                 self._broker.send(topic, json.dumps(payload))
-        state = (self._health.state, self._health.problem)
+        state = (self._health.state, self._health.problem, self._health.slowed)
         if state != self._told_state:
             self._told_state = state
             self._send_health(WINDOW_S)  # by then the rates are those of this state
@@ -162,7 +162,7 @@ def _checked_topic(setting: str, topic: str) -> str:
     return topic
 
 
-def _address(host_port: str, config: MqttConfig) -> tuple[str, int]:
+def address_of(host_port: str, config: MqttConfig) -> tuple[str, int]:
     """Return host and port of "", "HOST", "HOST:PORT" or "[IPV6]:PORT"; what is not given is as configured."""
     host, port = config.host, config.port or (8883 if config.tls else 1883)
     if host_port:

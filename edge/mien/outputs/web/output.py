@@ -121,7 +121,7 @@ class WebOutput(Output):
         """Return a result with how the run is doing, or only the latter, as a server-sent event."""
         health, temperature = self._health, temperature_c()
         data = {} if result is None else result.to_dict()
-        data |= {"state": health.state, "problem": health.problem}
+        data |= {"state": health.state, "problem": health.problem, "slowed": health.slowed}
         data |= {"frames_per_s": round(health.frames_per_s, 1), "latency_ms": round(1000 * health.latency_s, 1)}
         data |= {} if temperature is None else {"temperature_c": temperature}
         kind = "event: state\n" if result is None else ""
