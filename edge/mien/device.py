@@ -50,18 +50,19 @@ def temperature_c(root: Path = ROOT) -> float | None:
     # A laptop has zones for its battery and its case, too.
     zones.sort(key=lambda zone: not any(word in (_read(zone / "type") or "") for word in ("cpu", "x86_pkg", "soc")))
     for zone in zones:
-        if text := _read(zone / "temp"):
-            return int(text) / 1000
+        if (thousandths := _integer(_read(zone / "temp"))) is not None:
+            return thousandths / 1000
     return None
 
 
 def clock_mhz(root: Path = ROOT) -> float | None:
     """Return the processor's clock in MHz: the firmware's word where there is one, else its fastest core's."""
-    answer = _output_of("vcgencmd", "measure_clock", "arm")  # the kernel does not know when the firmware throttles
-    if answer and "=" in answer:
-        return int(answer.rpartition("=")[2]) / 1e6
+    # The kernel does not know when the firmware throttles.
+    hertz = _integer((_output_of("vcgencmd", "measure_clock", "arm") or "").rpartition("=")[2])
+    if hertz is not None:
+        return hertz / 1e6
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
-    clocks = [int(text) / 1000 for file in files if (text := _read(file))]
+    clocks = [kilohertz / 1000 for file in files if (kilohertz := _integer(_read(file)))]
     if not clocks and (text := _value_of("cpu MHz", _read(root / "proc/cpuinfo"))):
         clocks = [float(text)]
     return max(clocks, default=None)
@@ -69,13 +70,14 @@ def clock_mhz(root: Path = ROOT) -> float | None:
 
 def throttled_flags(root: Path = ROOT) -> int | None:
     """Return the bits of `vcgencmd get_throttled`, see `THROTTLE_FLAGS`; None where no firmware tells them."""
-    answer = _output_of("vcgencmd", "get_throttled")
-    if answer and "=" in answer:
-        return int(answer.rpartition("=")[2], 16)
+    # An old firmware answers error=1 error_msg="Command not registered".
+    flags = _integer((_output_of("vcgencmd", "get_throttled") or "").partition("throttled=")[2], 16)
+    if flags is not None:
+        return flags
     # Without the command, or the right to use it; a Pi 5 has an address in the folders' names.
     for file in sorted((root / "sys/devices/platform").glob("soc*/soc*firmware/get_throttled")):
-        if text := _read(file):
-            return int(text, 16)
+        if (flags := _integer(_read(file), 16)) is not None:
+            return flags
     return None
 
 
@@ -86,6 +88,14 @@ def _output_of(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _integer(text: str | None, base: int = 10) -> int | None:
+    """Return the number that a text is; None if it is none."""
+    try:
+        return int(text or "", base)
+    except ValueError:
+        return None
 
 
 def _value_of(name: str, text: str | None) -> str | None:

@@ -60,6 +60,12 @@ def test_a_vcgencmd_that_fails_is_passed_over(root: Path) -> None:
     assert condition(root)["throttled"] == "0x50000"
 
 
+def test_a_firmware_that_does_not_know_the_question_is_passed_over(root: Path) -> None:
+    _add_command(root, "vcgencmd", """echo 'error=1 error_msg="Command not registered"'""")
+    now = condition(root)
+    assert (now["clock_mhz"], now["throttled"]) == (1800, "0x50000")
+
+
 def test_a_pi_5_has_an_address_in_its_folders(root: Path) -> None:
     (root / "sys/devices/platform/soc/soc:firmware/get_throttled").unlink()
     file = root / "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"

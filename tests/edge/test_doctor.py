@@ -21,7 +21,7 @@ import pytest
 from mien.card import MODELS_DIR
 from mien.cli import main
 from mien.config import Config, MqttConfig
-from mien.doctor import camera, check, child, outputs, problems, report, runtime, system
+from mien.doctor import camera, check, child, examine, outputs, problems, report, runtime, system
 from mien.doctor.check import Check, Problem
 from mien.outputs.base import OutputContext
 from mien.outputs.web import WebOutput
@@ -151,10 +151,11 @@ class Terminal(io.StringIO):
         (Terminal(), {"TERM": "xterm", "NO_COLOR": "1"}, False),
         (Terminal(), {"TERM": "dumb"}, False),
         (io.StringIO(), {"TERM": "xterm"}, False),
+        (None, {"TERM": "xterm"}, False),  # `mien doctor >&-`
     ],
 )
 def test_a_terminal_gets_colours_unless_it_wants_none(
-    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, variables: dict[str, str], has_color: bool
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None, variables: dict[str, str], has_color: bool
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in variables.items():
@@ -230,6 +231,13 @@ def test_an_opencv_that_cannot_find_faces_is_told(
     found = only(runtime.check_opencv())
     assert (found.state, found.found) == ("failure", message)
     assert found.fix.startswith("pip install ")
+
+
+def test_without_opencv_no_camera_is_blamed(stand_in: Callable[[str, str], None]) -> None:
+    stand_in("cv2.py", "raise ImportError('libGL.so.1: cannot open')")
+    checks = {found.name: found for found in examine(lambda: Config(source="demo", output=()))}
+    assert checks["OpenCV"].state == "failure"
+    assert checks["picture"] == problems.NOT_TRIED.about("picture", what="OpenCV")
 
 
 def test_a_damaged_model_is_told_beside_those_that_are_whole(tmp_path: Path) -> None:
@@ -400,6 +408,8 @@ def test_a_raspberry_pi_whose_flags_are_closed_is_told(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("celsius", "state"), [(45, "ok"), (79, "warning"), (86, "failure")])
 def test_heat_is_told(tmp_path: Path, celsius: int, state: str) -> None:
     put(tmp_path, "sys/class/thermal/thermal_zone0/temp", f"{celsius}000\n")
+    assert states(system.check_temperature(tmp_path))[0] == "ok"  # others have other limits, and are not slowed
+    put(tmp_path, "proc/device-tree/model", "Raspberry Pi 4 Model B\0")
     assert states(system.check_temperature(tmp_path))[0] == state
 
 

@@ -406,8 +406,14 @@ def safe_broker(tmp_path: Path, authority: Path) -> Iterator[Mosquitto]:
         yield broker
 
 
-def test_a_broker_with_tls_is_trusted_by_its_authority(safe_broker: Mosquitto, authority: Path) -> None:
+@pytest.mark.parametrize("comment", ["", "# Müller".encode(), "# Müller".encode("latin-1")])
+def test_a_broker_with_tls_is_trusted_by_its_authority(
+    safe_broker: Mosquitto, authority: Path, tmp_path: Path, comment: bytes | str
+) -> None:
     ca_file = authority / "ca.crt"
+    if isinstance(comment, bytes):
+        ca_file = tmp_path / "für mich.crt"
+        ca_file.write_bytes(comment + b"\n" + (authority / "ca.crt").read_bytes())
     context = make_context(safe_broker.port, host="localhost", tls=True, ca_file=str(ca_file))
     with Subscriber(safe_broker.port, ca_file=ca_file) as subscriber, MqttOutput(context) as output:
         write(output, 0, "happy")
@@ -642,6 +648,7 @@ def test_an_output_that_names_no_broker_lists_what_is_allowed(host_port: str) ->
         ({"password": "secret"}, "mqtt.password without mqtt.username"),
         ({"ca_file": "ca.crt"}, "mqtt.ca_file is 'ca.crt' but mqtt.tls is off"),
         ({"tls": True, "ca_file": __file__}, r"test_mqtt\.py has no certificate; allowed is PEM"),
+        ({"tls": True, "ca_file": "/dev/null"}, "/dev/null has no certificate"),
         ({"username": "mien", "password_file": "/dev/null"}, "the first line of /dev/null is empty"),
     ],
 )

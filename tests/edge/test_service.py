@@ -123,7 +123,9 @@ def test_a_former_file_is_kept_when_flags_change_one_that_was_changed_by_hand(fi
     install(files, source="camera")
     files.config.write_text("mirror = true\n")
     assert f"settings that were changed by hand: {files.config}.old" in install(files, rotate="90")
-    assert files.config.with_name("mien.toml.old").read_text() == "mirror = true\n"
+    former = files.config.with_name("mien.toml.old")
+    assert former.read_text() == "mirror = true\n"
+    assert stat.S_IMODE(former.stat().st_mode) == 0o600  # a password may be in it
     assert (loaded(files).mirror, loaded(files).rotate) == (True, 90)
 
 
@@ -143,6 +145,20 @@ def test_secrets_are_kept_from_the_settings_file_and_from_other_users(files: Fil
     assert (config.mqtt.password, config.mqtt.password_file) == ('pass $HOME `x` "y" \\z', "")
     install(files, source="camera")  # the others stay
     assert (loaded(files).source, loaded(files).web.token) == ("camera", "t0ken")
+
+
+def test_secrets_that_only_root_may_read_are_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secrets.env"
+    path.touch()
+
+    def refuse(*_: object, **__: object) -> str:  # root may read everything
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(PermissionError, match=r"cannot read .*secrets\.env: Permission denied; root may: use sudo"):
+        read_secrets(path)
 
 
 def test_an_environment_file_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -189,6 +205,7 @@ def test_a_service_that_does_not_start_tells_the_programs_own_last_line(files: F
         ({"output": ["window"]}, "a service has no screen"),
         ({"output": ["/home/pi/faces.csv"]}, "without a folder, faces.csv lands there"),
         ({"threads": "many"}, "threads is 'many'"),
+        ({"target_fps": "0.02"}, r"target_fps is 0\.02.*allowed is 0\.1 or more"),
     ],
 )
 def test_what_a_service_cannot_do_is_refused_before_anything_is_written(
@@ -215,6 +232,16 @@ def test_names_of_files_are_made_absolute(files: Files, tmp_path: Path, monkeypa
     assert "Restart=on-failure" in files.unit.read_text()  # a file has an end
     install(files, source="auto")
     assert "Restart=always" in files.unit.read_text()
+
+
+@pytest.mark.parametrize("source", ["/dev/fd", "demo"])
+def test_a_link_to_a_camera_is_kept_and_what_is_no_file_stays_as_it_is(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    install(files, source=source)  # a camera's number changes, and its link in /dev/v4l/by-id leads to it
+    assert loaded(files).source == source
 
 
 def test_status_tells_in_a_few_lines_how_it_is_doing(files: Files, tmp_path: Path) -> None:
@@ -247,6 +274,29 @@ def test_status_tells_in_a_few_lines_how_it_is_doing(files: Files, tmp_path: Pat
     ]
     lines, _ = service.status(files)
     assert "no answer from" in lines[2]
+
+
+@pytest.mark.parametrize("body", [b"<h1>not found</h1>", b"[]"])
+def test_status_tells_of_a_web_page_that_is_another_programs(files: Files, tmp_path: Path, body: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        install(files, output=[f"web:{server.server_port}"])
+        (tmp_path / "show").write_text("ActiveState=active\n")
+        lines, is_active = service.status(files)
+        server.shutdown()
+    assert is_active
+    assert (
+        lines[1] == f"web: http://127.0.0.1:{server.server_port}/healthz is not mien's: is the port another program's?"
+    )
 
 
 def test_status_of_one_that_failed_says_so(files: Files, tmp_path: Path) -> None:

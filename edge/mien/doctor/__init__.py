@@ -44,7 +44,10 @@ def _examine(config: Config) -> Iterator[Check]:
     else:
         yield from guarded("recognition", partial(runtime.check_recognition, config))
     yield from guarded("cameras", partial(camera.check_cameras, config))
-    yield from guarded("picture", partial(camera.check_frame, config))
+    if any(check.state == FAILURE for check in sees):
+        yield problems.NOT_TRIED.about("picture", what="OpenCV")
+    else:
+        yield from guarded("picture", partial(camera.check_frame, config))
     for text in config.output:
         yield from limited(text, partial(outputs.check_output, text, config), OUTPUT_LIMIT_S)
     yield from limited("disk", partial(system.check_disk, outputs.result_files(config)))

@@ -13,9 +13,11 @@ NAME_COLUMNS = 12
 PAGE = "docs/troubleshooting.md"
 
 
-def is_colored(stream: TextIO) -> bool:
-    """Return whether colours are for people, who have not asked for none (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def is_colored(stream: TextIO | None) -> bool:
+    """Return whether colours are for people, who have not asked for none (https://no-color.org); None is closed."""
+    return (
+        stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 def is_well(checks: Iterable[Check]) -> bool:

@@ -94,10 +94,12 @@ def check_memory(root: Path = ROOT) -> Iterator[Check]:
 
 
 def check_temperature(root: Path = ROOT) -> Iterator[Check]:
-    """Look at the processor's temperature."""
+    """Look at the processor's temperature, whose limits are known of a Raspberry Pi alone."""
     celsius = device.temperature_c(root)
     if celsius is None:
         yield Check("temperature", OK, "the system does not tell")
+    elif not _is_raspberry_pi(root):
+        yield Check("temperature", OK, f"{celsius:.0f} °C")
     elif celsius >= TOO_HOT_C:
         yield problems.TOO_HOT.about("temperature", degrees=f"{celsius:.0f}")
     elif celsius >= HOT_C:
@@ -109,7 +111,7 @@ def check_temperature(root: Path = ROOT) -> Iterator[Check]:
 def check_power(root: Path = ROOT) -> Iterator[Check]:
     """Look at what a Raspberry Pi's firmware says of power and heat, now and since it was started."""
     flags = device.throttled_flags(root)
-    if flags is None and "Raspberry Pi" in (device.board_name(root) or ""):
+    if flags is None and _is_raspberry_pi(root):
         yield problems.FLAGS_CLOSED.about("power")
     elif flags is None:
         yield Check("power", OK, "only a Raspberry Pi tells")
@@ -143,6 +145,10 @@ def other_run(root: Path = ROOT) -> int | None:
         if any(Path(first).name == "mien" and second == "run" for first, second in pairwise(words)):
             return int(file.parent.name)
     return None
+
+
+def _is_raspberry_pi(root: Path) -> bool:
+    return "Raspberry Pi" in (device.board_name(root) or "")
 
 
 def _system_name(root: Path) -> str:

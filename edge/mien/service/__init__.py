@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.error import HTTPError
+from urllib.request import OpenerDirector, ProxyHandler, build_opener
 
 from mien.config import Config, Settings, load_settings
 from mien.device import ROOT
@@ -171,6 +171,7 @@ def _write_settings(settings: Settings, files: Files) -> Iterator[str]:
         if files.config.exists() and not _is_ours(files):
             former = files.config.with_name(f"{files.config.name}.old")
             files.config.replace(former)
+            former.chmod(0o600)  # a password may be in it, which is a secret from now on
             yield f"settings that were changed by hand: {former}"
         write_text_whole(files.config, config_text(settings))
     files.config.chmod(0o644)
@@ -211,13 +212,21 @@ def _web_health(files: Files) -> str:
     url = f"http://{address}/healthz"
     try:
         # Not by way of a proxy for the internet.
-        with build_opener(ProxyHandler({})).open(url, timeout=HEALTH_S) as answer:
+        with _opened(build_opener(ProxyHandler({})), url) as answer:
             health = json.load(answer)
-    except HTTPError as error:
-        health = json.loads(error.read() or b"{}")
-    except (URLError, OSError, HTTPException, ValueError) as error:
+        return f"web: {url} says {health['state']}, {health['frames_per_s']} frames/s"
+    except (OSError, HTTPException) as error:
         return f"web: no answer from {url} ({getattr(error, 'reason', error)})"
-    return f"web: {url} says {health.get('state')}, {health.get('frames_per_s')} frames/s"
+    except (ValueError, TypeError, KeyError):
+        return f"web: {url} is not mien's: is the port another program's?"
+
+
+def _opened(opener: OpenerDirector, url: str) -> Any:
+    """Return the answer, also one that says that the camera is lost (503)."""
+    try:
+        return opener.open(url, timeout=HEALTH_S)
+    except HTTPError as error:
+        return error
 
 
 def _web_address(config: Config) -> str | None:

@@ -18,6 +18,12 @@ from mien.files import write_whole
 from mien.outputs import VIDEO_SUFFIXES
 from mien.sources.network import hide_secrets, is_url
 
+NO_FILES = ("auto", "camera", "picamera", "demo")
+"""Sources that are not called by a path, whatever lies in the current folder."""
+
+LEAST_FPS = 0.1
+"""The unit's watchdog wants a result in 30 s."""
+
 LOG_SIZE_MB = 100.0
 """Where nobody said how large a .jsonl or .csv may become: a service is not to fill the disk."""
 
@@ -82,12 +88,18 @@ def service_settings(
     settings = load_settings(flags, config_file or own, {**read_secrets(files.secrets), **given})
     config = settings.config
     changed: dict[str, Any] = {}
-    if Path(config.source).exists():
+    is_camera = config.source.startswith("/dev/")  # a link in /dev/v4l/by-id stays when the camera's number changes
+    if config.source not in NO_FILES and not is_camera and Path(config.source).exists():
         changed["source"] = str(Path(config.source).resolve())
     if config.model.endswith(".tflite"):
         changed["model"] = str(Path(config.model).resolve())
     if any(Path(text).suffix in (".jsonl", ".csv") for text in config.output) and not config.log_size_mb:
         changed["log_size_mb"] = LOG_SIZE_MB
+    if 0 < config.target_fps < LEAST_FPS:
+        raise ValueError(
+            f"target_fps is {config.target_fps:g}: a service is taken for one that hangs if it is so slow; "
+            f"allowed is {LEAST_FPS:g} or more"
+        )
     _check_outputs(config)
     mqtt, origins = config.mqtt, settings.origins | dict.fromkeys(changed, "the service")
     if mqtt.ca_file:
@@ -149,17 +161,21 @@ def read_secrets(path: Path) -> dict[str, str]:
     """
     if not path.exists():
         return {}
+    try:
+        text = _read(path)
+    except PermissionError as error:
+        raise PermissionError(f"{error}; root may: use sudo") from error
     found = {}
-    for line in _read(path).splitlines():
+    for line in text.splitlines():
         if line.strip() and line.strip()[0] not in "#;":
             name, equals, value = line.partition("=")
             try:
-                (text,) = shlex.split(value) or [""]
+                (word,) = shlex.split(value) or [""]
             except ValueError:
                 equals = ""
             if not equals:
                 raise ValueError(f'{path}: {name.strip()} is no assignment: allowed are lines NAME="value"')
-            found[name.strip()] = text
+            found[name.strip()] = word
     return found
 
 

@@ -49,23 +49,28 @@ def _tls_context(ca_file: str) -> ssl.SSLContext:
         context.load_default_certs()
         return context
     try:
-        context.load_verify_locations(cadata=_read("ca_file", ca_file))
-    except (ssl.SSLError, ValueError) as error:
+        # By its name: between the certificates there may be comments in any encoding.
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError as error:
         raise ValueError(f"mqtt.ca_file: {ca_file} has no certificate; allowed is PEM (BEGIN CERTIFICATE)") from error
+    except OSError as error:
+        raise _cannot_read("ca_file", ca_file, error) from error
     return context
 
 
 def _first_line(password_file: str) -> str:
-    password = _read("password_file", password_file).partition("\n")[0] if password_file else ""
-    if password_file and not password:
+    if not password_file:
+        return ""
+    try:
+        password = Path(password_file).read_text(encoding="utf-8").partition("\n")[0]
+    except OSError as error:
+        raise _cannot_read("password_file", password_file, error) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"mqtt.password_file: {password_file} is not UTF-8 text") from error
+    if not password:
         raise ValueError(f"mqtt.password_file: the first line of {password_file} is empty; write the password there")
     return password
 
 
-def _read(setting: str, path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise type(error)(f"mqtt.{setting}: cannot read {path} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"mqtt.{setting}: {path} is not UTF-8 text") from error
+def _cannot_read(setting: str, path: str, error: OSError) -> OSError:
+    return type(error)(f"mqtt.{setting}: cannot read {path} ({error.strerror})")
