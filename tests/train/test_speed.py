@@ -13,6 +13,7 @@ from train.speed import main, measure
 pytestmark = pytest.mark.tensorflow
 
 
+@pytest.mark.slow
 def test_each_way_is_measured_against_the_naive_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resemotenet", "--width", "0.06", "--steps", "2", "--rounds", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

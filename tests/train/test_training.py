@@ -294,6 +294,7 @@ def test_a_damaged_history_gets_one_line(tmp_path: Path, history: str) -> None:
         train(data, config, tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_history(tmp_path: Path) -> None:
     data = write_csv(make_data(per_class=8), tmp_path / "fer2013.csv")
     arguments = [*NARROW, "--recipe", "strong", "--data", str(data), "--epochs", "4"]
@@ -406,6 +407,7 @@ def stop_after_two(row: dict[str, float]) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_train_and_give_a_file_that_converts(tmp_path: Path, backend: str) -> None:
     if backend == "torch":
