@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.broker import Arrival, Broker, Listener
 from benchmarks.figures import new_figure
-from benchmarks.fleet_broker import Arrival, Broker, Listener
 from benchmarks.fleet_devices import device_name
 from benchmarks.stages import spread
 

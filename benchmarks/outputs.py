@@ -1,9 +1,6 @@
 """What each output takes of the time of a frame."""
 
 import io
-import shutil
-import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -12,6 +9,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from pathlib import Path
 from urllib.request import urlopen
 
+from benchmarks.broker import Broker
 from benchmarks.clips import Clip
 from benchmarks.stages import Spans
 from mien.faces import FrameResult
@@ -25,7 +23,6 @@ OUTPUTS = ("text", ".jsonl", ".csv", ".mp4", ".png", "window", "web", "mqtt")
 PACED = ("web", "mqtt")
 """They send some frames and skip others, by the clock: these get the frames at the clip's own speed."""
 
-BROKER = "mosquitto"
 START_S = 5.0
 
 
@@ -66,12 +63,13 @@ def measure_outputs(clip: Clip, recognizer: EmotionRecognizer) -> tuple[Spans, l
 def _open(name: str, clip: Clip) -> Iterator[Output]:
     context = OutputContext(frame_rate=len(clip.frames) / clip.length_s)
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if name.startswith("."):
-            name = str(Path(stack.enter_context(tempfile.TemporaryDirectory()), f"faces{name}"))
+            name = str(folder / f"faces{name}")
         elif name == "web":
             name = "web:127.0.0.1:0"
         elif name == "mqtt":
-            name = f"mqtt:127.0.0.1:{stack.enter_context(_broker())}"
+            name = f"mqtt:127.0.0.1:{stack.enter_context(Broker(folder)).port}"
         output = stack.enter_context(open_output(name, context))
         if isinstance(output, WebOutput):
             for path in ("stream.mjpg", "events"):
@@ -83,37 +81,3 @@ def _look(viewer: io.BufferedIOBase) -> None:
     with viewer, suppress(OSError):
         while viewer.read1(65536):  # until the output is closed
             pass
-
-
-@contextmanager
-def _broker() -> Iterator[int]:
-    """Start a broker for local clients; yield its port.
-
-    Raises:
-        FileNotFoundError: there is none on this machine.
-        OSError: it does not start.
-    """
-    program = shutil.which(BROKER) or shutil.which(BROKER, path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        raise FileNotFoundError(f"no broker to send to: sudo apt install {BROKER}")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with subprocess.Popen([program, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait_for(port)
-            yield port
-        finally:
-            process.terminate()
-
-
-def _wait_for(port: int) -> None:
-    deadline_s = time.monotonic() + START_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), START_S).close()
-        except OSError:
-            if time.monotonic() > deadline_s:
-                raise OSError(f"{BROKER} did not start in {START_S:g} s") from None
-            time.sleep(0.05)
-        else:
-            return

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import fleet
 from benchmarks.__main__ import main
-from benchmarks.fleet_broker import Arrival
+from benchmarks.broker import Arrival
 from benchmarks.fleet_devices import make_result
 from tests.conftest import require_module, require_program
 
@@ -116,6 +116,6 @@ def test_a_mistake_gets_one_line(arguments: list[str], message: str, capsys: pyt
 def test_without_a_broker_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.fleet_broker.PROGRAM", "no-such-broker")
+    monkeypatch.setattr("benchmarks.broker.PROGRAM", "no-such-broker")
     assert main(["fleet", "--devices", "1"]) == 1
     assert "error: no broker to publish to: sudo apt install no-such-broker" in capsys.readouterr().err

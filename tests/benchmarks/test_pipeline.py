@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import outputs, pipeline
+from benchmarks import broker, pipeline
 from benchmarks.__main__ import main
 from benchmarks.clips import Clip, LoopedSource, load_clip
 from benchmarks.naive import NaiveLoop
@@ -91,9 +91,9 @@ def test_outputs_are_measured_with_somebody_who_takes_what_they_send() -> None:
 
 
 def test_without_a_broker_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "BROKER", "no-such-broker")
+    monkeypatch.setattr(broker, "PROGRAM", "no-such-broker")
     spans, missing = measure_outputs(load_clip("demo", 3), EmotionRecognizer(detector=HaarDetector()))
-    assert {"peer": "output mqtt", "why": "no broker to send to: sudo apt install no-such-broker"} in missing
+    assert {"peer": "output mqtt", "why": "no broker to publish to: sudo apt install no-such-broker"} in missing
     assert "output .jsonl" in spans
 
 

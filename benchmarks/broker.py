@@ -1,4 +1,4 @@
-"""The other end of `python -m benchmarks fleet`: a Mosquitto that can be restarted, and who listens to it."""
+"""A Mosquitto of our own for `pipeline` and `fleet`, which can be restarted, and who listens to it."""
 
 import json
 import os
