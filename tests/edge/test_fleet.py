@@ -101,3 +101,5 @@ def test_mosquitto_accepts_the_fleets_settings(tmp_path: Path, authority: Path) 
         }
         with MqttOutput(make_context(broker.port, host="localhost", **login)) as output:
             wait_until(lambda: output._broker.is_connected)
+            assert broker.process is not None
+            assert broker.process.poll() is None

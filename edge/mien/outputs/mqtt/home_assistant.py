@@ -25,11 +25,18 @@ def discovery_messages(prefix: str, topic: str, device: str, interval_s: float) 
         "device": {"identifiers": [identifier], "name": f"mien {device}", "model": "mien", "sw_version": __version__},
         "origin": {"name": "mien", "sw_version": __version__},
     }
+    return {
+        f"{prefix}/sensor/{identifier}/{key}/config": {"unique_id": f"{identifier}_{key}"} | sensor | shared
+        for key, sensor in (_face_sensors(topic, interval_s) | _diagnostic_sensors(topic)).items()
+    }
+
+
+def _face_sensors(topic: str, interval_s: float) -> dict[str, dict[str, Any]]:
     largest = "value_json.faces[0]"
     details = f"{{'confidence': {largest}.confidence, 'probabilities': {largest}.probabilities}}"
     # The camera may be lost while the device is online: a face of long ago is not to be shown as one of now.
     expiry = {"expire_after": 30 + 2 * math.ceil(interval_s)}
-    sensors: dict[str, dict[str, Any]] = {
+    return {
         "emotion": expiry
         | {
             "name": "Emotion",
@@ -49,6 +56,11 @@ def discovery_messages(prefix: str, topic: str, device: str, interval_s: float) 
             "state_topic": f"{topic}/faces",
             "value_template": "{{ value_json.faces | count }}",
         },
+    }
+
+
+def _diagnostic_sensors(topic: str) -> dict[str, dict[str, Any]]:
+    return {
         "frame_rate": {
             "name": "Frame rate",
             "icon": "mdi:speedometer",
@@ -65,8 +77,4 @@ def discovery_messages(prefix: str, topic: str, device: str, interval_s: float) 
             "state_topic": f"{topic}/health",
             "value_template": "{{ value_json.slowed or 'nothing' }}",
         },
-    }
-    return {
-        f"{prefix}/sensor/{identifier}/{key}/config": {"unique_id": f"{identifier}_{key}"} | sensor | shared
-        for key, sensor in sensors.items()
     }
