@@ -5,6 +5,7 @@ import hashlib
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields, replace
 from importlib import import_module
@@ -30,7 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train", description=DESCRIPTION, argument_default=argparse.SUPPRESS
     )
-    parser.add_argument("model", nargs="?", default=None, choices=MODELS, help="the network to train")
+    parser.add_argument(
+        "model", nargs="?", default=None, choices=MODELS, help="the network to train; `finder` has its own --help"
+    )
     parser.add_argument("--list", action="store_true", help="show what each network costs, and leave")
     parser.add_argument("--data", help="fer2013.csv; the folder with train/ and test/; or your folders of images")
     parser.add_argument("--out", type=Path, help="folder for the run (default: runs/MODEL-RECIPE)")
@@ -48,22 +51,32 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Train; return the exit code."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     prepare_tensorflow()
+    if words[:1] == ["finder"]:
+        from train.finder import command
+
+        # Another task with other data, so its own options.
+        return _report(lambda: command.main(words[1:]), lambda: (command.out_of(words[1:]) / "run.json").exists())
+    parser = build_parser()
+    arguments = parser.parse_args(words)
     options: dict[str, Any] = {"out": None, "resume": False, "start": None, "fer_plus_votes": None, "teacher": []}
     options |= {"tensorboard": False, **vars(arguments)}
     if not options.get("list") and (missing := [name for name in ("model", "data") if not options.get(name)]):
         what = "a model" if missing[0] == "model" else "--data"
         parser.error(f"give {what}: python -m train cnn --data fer2013.csv; or --list")
+    if options.get("list"):
+        forms = {name: options[name] for name in ("width", "shape") if name in options}
+        return _report(lambda: _list(TrainingConfig(model="mien_net", **forms)), lambda: False)
+    return _report(lambda: _train(options), lambda: options["out"] and (options["out"] / "run.json").exists())
+
+
+def _report(work: Callable[[], int], is_begun: Callable[[], bool]) -> int:
+    """Do the work; say in one line why it failed, if it did."""
     try:
-        if options.get("list"):
-            forms = {name: options[name] for name in ("width", "shape") if name in options}
-            return _list(TrainingConfig(model="mien_net", **forms))
-        return _train(options)
+        return work()
     except KeyboardInterrupt:
-        is_begun = options["out"] and (options["out"] / "run.json").exists()
-        print(f"\nstopped{': --resume goes on after the last whole epoch' if is_begun else ''}", file=sys.stderr)
+        print(f"\nstopped{': --resume goes on after the last whole epoch' if is_begun() else ''}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from train.models import MODELS, build
+from train.models.finder import build as build_finder
 from train.models.folding import FoldingConv2D
 
 OVERHEAD_BYTES = 4_000
@@ -70,9 +71,12 @@ def table(width: float = 1.0, shape: str = "base") -> str:
         shape: of mien_net.
     """
     lines = ["model          width   parameters   multiply-adds   float file   int8 file"]
+    wide = [(name, width) for name in MODELS]
     narrow = [] if width == 0.24 else [("resemotenet", 0.24)]
-    for name, factor in [*((name, width) for name in MODELS), *narrow]:
-        cost = measure_complexity(build(name, width=factor, shape=shape))
+    networks = [(name, factor, build(name, width=factor, shape=shape)) for name, factor in [*wide, *narrow]]
+    networks.append(("finder", 1.0, build_finder(120, 160)))  # at 160x120
+    for name, factor, network in networks:
+        cost = measure_complexity(network)
         lines.append(
             f"{name:<13} {factor:>6.2f} {cost.parameters / 1e6:>10.2f} M {cost.multiply_adds / 1e6:>13.1f} M "
             f"{cost.float_bytes / 1e6:>9.2f} MB {cost.int8_bytes / 1e6:>8.2f} MB"

@@ -22,7 +22,7 @@ VIEWS = 6
 def plot_samples(data: Fer2013, path: Path) -> None:
     """Draw five images of each class, a row a class; drawn with a fixed seed."""
     rng = np.random.default_rng(SAMPLES_SEED)
-    with _figure(path, len(EMOTIONS), SAMPLES, figsize=(SAMPLES * 1.1 + 0.8, len(EMOTIONS) * 1.1)) as (_, axes):
+    with new_figure(path, len(EMOTIONS), SAMPLES, figsize=(SAMPLES * 1.1 + 0.8, len(EMOTIONS) * 1.1)) as (_, axes):
         for label, name in enumerate(EMOTIONS):
             rows = np.flatnonzero(data.labels == label)
             chosen = rng.choice(rows, min(SAMPLES, len(rows)), replace=False)
@@ -33,7 +33,7 @@ def plot_samples(data: Fer2013, path: Path) -> None:
 
 def plot_views(images: npt.NDArray[np.uint8], views: npt.NDArray[np.float32], path: Path) -> None:
     """Draw images (N, 48, 48), each beside its random views (N, VIEWS, size, size)."""
-    with _figure(path, len(images), 1 + VIEWS, figsize=((1 + VIEWS) * 1.1, len(images) * 1.1 + 0.3)) as (_, axes):
+    with new_figure(path, len(images), 1 + VIEWS, figsize=((1 + VIEWS) * 1.1, len(images) * 1.1 + 0.3)) as (_, axes):
         for row, (image, own) in enumerate(zip(images, views, strict=True)):
             for axis, picture in zip(axes[row], [image, *own], strict=True):
                 _show(axis, picture)
@@ -44,7 +44,7 @@ def plot_views(images: npt.NDArray[np.uint8], views: npt.NDArray[np.float32], pa
 def plot_classes(parts: dict[str, Fer2013], path: Path) -> None:
     """Draw how many images each class has, in each part of the data."""
     height = 0.8 / len(parts)
-    with _figure(path, figsize=(8, 4)) as (_, axis):
+    with new_figure(path, figsize=(8, 4)) as (_, axis):
         for number, (part, colour) in enumerate(zip(parts, (BLUE, ORANGE, GREY), strict=False)):
             counts = np.bincount(parts[part].labels, minlength=len(EMOTIONS))
             places = np.arange(len(EMOTIONS)) + number * height
@@ -63,7 +63,7 @@ def plot_history(history: list[dict[str, float]], title: str, path: Path) -> Non
     epochs = [row["epoch"] for row in history]
     marker = "." if len(epochs) < 4 else ""  # a line needs two epochs to be seen
     best = max(history, key=lambda row: row["val_accuracy"])
-    with _figure(path, 1, 2, figsize=(10, 4)) as (figure, axes):
+    with new_figure(path, 1, 2, figsize=(10, 4)) as (figure, axes):
         figure.suptitle(title)
         labels = ("training, as it learns", "training: what the recipe minimises")
         for axis, name, training_label in zip(axes[0], ("accuracy", "loss"), labels, strict=True):
@@ -75,14 +75,14 @@ def plot_history(history: list[dict[str, float]], title: str, path: Path) -> Non
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
             axis.legend(frameon=False)
-        axes[0, 0].yaxis.set_major_formatter(_percent())
+        axes[0, 0].yaxis.set_major_formatter(percent())
 
 
 def plot_confusion(metrics: Metrics, title: str, path: Path) -> None:
     """Draw the confusion matrix as counts (left) and as shares of each true class (right)."""
     counts = metrics.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _figure(path, 1, 2, figsize=(11, 4.8)) as (figure, axes):
+    with new_figure(path, 1, 2, figsize=(11, 4.8)) as (figure, axes):
         figure.suptitle(title)
         for axis, values, text in ((axes[0, 0], counts, "{:,.0f}"), (axes[0, 1], shares, "{:.0%}")):
             # Both are coloured by shares: by counts, happy would outshine all.
@@ -101,7 +101,7 @@ def plot_confusion(metrics: Metrics, title: str, path: Path) -> None:
 def plot_recall(metrics: Metrics, title: str, path: Path) -> None:
     """Draw recall and precision of each class as bars."""
     places, images = np.arange(len(EMOTIONS)), metrics.confusion.sum(axis=1)
-    with _figure(path, figsize=(8, 4)) as (_, axis):
+    with new_figure(path, figsize=(8, 4)) as (_, axis):
         for offset, values, colour, label in (
             (-0.2, metrics.recall, BLUE, "recall: how many of its images are found"),
             (0.2, metrics.precision, GREY, "precision: how often it is right when named"),
@@ -112,7 +112,7 @@ def plot_recall(metrics: Metrics, title: str, path: Path) -> None:
         axis.set_xticks(places, EMOTIONS)
         axis.set(title=title, ylim=(0, 1.25))
         axis.set_yticks([0, 0.25, 0.5, 0.75, 1])
-        axis.yaxis.set_major_formatter(_percent())
+        axis.yaxis.set_major_formatter(percent())
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, ncols=2, fontsize=8, loc="upper center")
 
@@ -122,7 +122,7 @@ def plot_mistakes(data: Fer2013, probabilities: npt.NDArray[np.float32], path: P
     predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predictions != data.labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")]
-    with _figure(path, 2, 6, figsize=(9, 4)) as (figure, axes):
+    with new_figure(path, 2, 6, figsize=(9, 4)) as (figure, axes):
         figure.suptitle("The most confident mistakes: label, and what the network says")
         for number, axis in enumerate(axes.flat):
             if number >= len(surest):
@@ -135,7 +135,7 @@ def plot_mistakes(data: Fer2013, probabilities: npt.NDArray[np.float32], path: P
 
 
 @contextmanager
-def _figure(path: Path, rows: int | None = None, columns: int = 1, **options: Any) -> Iterator[tuple[Any, Any]]:
+def new_figure(path: Path, rows: int | None = None, columns: int = 1, **options: Any) -> Iterator[tuple[Any, Any]]:
     """Give a figure and its axes, a grid if `rows` is given; save and close it."""
     import matplotlib
 
@@ -156,7 +156,8 @@ def _show(axis: Any, image: Any) -> None:
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
 
-def _percent() -> Any:
+def percent() -> Any:
+    """Return what writes an axis' shares as percent."""
     from matplotlib.ticker import PercentFormatter
 
     return PercentFormatter(1)  # with as many digits as the ticks need

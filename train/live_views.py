@@ -40,7 +40,7 @@ def wear_spectacles(image: Image, rng: Rng) -> Image:
     frame, glass = np.zeros((2, SIDE * scale, SIDE * scale), np.uint8)
     for side in (-1, 1):
         x, y = centre_x + side * gap * math.cos(tilt), eyes_y + side * gap * math.sin(tilt)
-        outline = _lens(x, y, width, height, tilt, roundness)
+        outline = lens_outline(x, y, width, height, tilt, roundness)
         points = np.round(outline * scale).astype(np.int32)
         cv2.fillPoly(glass, [points], 255)
         cv2.polylines(frame, [points], True, 255, round(thickness * scale))
@@ -92,7 +92,7 @@ def light(image: Image, rng: Rng) -> Image:
 def move(image: Image, rng: Rng) -> Image:
     """Blur along a line of up to 9 pixels, as a head does that moves."""
     length, angle = rng.uniform(2, 9), rng.uniform(0, math.pi)
-    return cv2.filter2D(image, -1, _line_kernel(length, angle), borderType=cv2.BORDER_REPLICATE)
+    return cv2.filter2D(image, -1, line_kernel(length, angle), borderType=cv2.BORDER_REPLICATE)
 
 
 def defocus(image: Image, rng: Rng) -> Image:
@@ -132,7 +132,7 @@ SHARES = np.array([3, 2, 1, 1, 2, 2, 1, 2]) / 14
 """The chance of each to be the first that is drawn; none is drawn twice."""
 
 
-def _lens(x: float, y: float, width: float, height: float, tilt: float, roundness: float) -> np.ndarray:
+def lens_outline(x: float, y: float, width: float, height: float, tilt: float, roundness: float) -> np.ndarray:
     """Return the outline of a lens, a superellipse, as (40, 2) points: 2 is an ellipse, 5 almost a rectangle."""
     angles = np.linspace(0, 2 * math.pi, 40, endpoint=False)
     cos, sin = np.cos(angles), np.sin(angles)
@@ -159,7 +159,7 @@ def _put_into(face: np.ndarray, glass: Image, rng: Rng) -> np.ndarray:
     return face
 
 
-def _line_kernel(length: float, angle: float) -> np.ndarray:
+def line_kernel(length: float, angle: float) -> np.ndarray:
     """Return the (11, 11) kernel of a straight movement, with sum 1."""
     steps = np.linspace(-length / 2, length / 2, 33)
     kernel = np.zeros((11, 11), np.float32)

@@ -15,10 +15,13 @@ class RunProgress:
         epochs: of the whole run.
         steps_per_epoch: batches in each.
         history: rows of the epochs that a resumed run has behind it.
+        goal: what a run is judged by; validation has it in the column "val_GOAL".
     """
 
-    def __init__(self, epochs: int, steps_per_epoch: int, history: list[dict[str, float]]) -> None:
-        self._epochs, self._history = epochs, list(history)
+    def __init__(
+        self, epochs: int, steps_per_epoch: int, history: list[dict[str, float]], goal: str = "accuracy"
+    ) -> None:
+        self._epochs, self._history, self._goal = epochs, list(history), goal
         self._console = console = Console()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -53,8 +56,8 @@ class RunProgress:
         self._history.append(row)
         best = ", the best yet" if is_best else ""
         self._console.print(
-            f"epoch {row['epoch']:.0f}/{self._epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.1%}; "
-            f"validation loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.2%}{best}",
+            f"epoch {row['epoch']:.0f}/{self._epochs}: {self._measures(row, '')}; "
+            f"validation {self._measures(row, 'val_')}{best}",
             highlight=False,
             soft_wrap=True,
         )
@@ -63,11 +66,21 @@ class RunProgress:
     def _describe(self, logs: dict[str, float]) -> str:
         text = f"epoch {min(len(self._history) + 1, self._epochs)}/{self._epochs}"
         if logs:
-            text += f" loss {logs['loss']:.2f} accuracy {logs['accuracy']:.1%}"
+            text += f" {self._measures(logs, '')}"
         if self._history:
-            best = max(row["val_accuracy"] for row in self._history)
-            text += f" validation {self._history[-1]['val_accuracy']:.1%} (best {best:.1%})"
+            column = f"val_{self._goal}"
+            best = max(row[column] for row in self._history)
+            text += f" validation {self._history[-1][column]:.1%} (best {best:.1%})"
         return text
+
+    def _measures(self, row: dict[str, float], prefix: str) -> str:
+        """Return loss and goal as a text, as far as they are there."""
+        parts = []
+        if f"{prefix}loss" in row:
+            parts.append(f"loss {row[f'{prefix}loss']:.4f}")
+        if f"{prefix}{self._goal}" in row:
+            parts.append(f"{self._goal.replace('_', ' ')} {row[f'{prefix}{self._goal}']:.2%}")
+        return ", ".join(parts)
 
 
 class WatchBatches(keras.callbacks.Callback):

@@ -77,13 +77,18 @@ class ModelCard:
 
     def check(self, model: bytes, path: Path) -> None:
         """Raise ValueError unless `model`, read from `path`, is the file that the card describes."""
-        if len(model) != self.size_bytes:
-            raise ValueError(
-                f"{path} has {len(model)} bytes, its card says {self.size_bytes}: "
-                "it is cut off or was replaced; copy or convert it again"
-            )
-        if hashlib.sha256(model).hexdigest() != self.sha256:
-            raise ValueError(f"{path} is not the file that its card describes (sha256): copy or convert it again")
+        check_file(model, path, self.size_bytes, self.sha256)
+
+
+def check_file(content: bytes, path: Path, size_bytes: int, sha256: str) -> None:
+    """Raise ValueError unless `content`, read from `path`, has the size and the hash that its card says."""
+    if len(content) != size_bytes:
+        raise ValueError(
+            f"{path} has {len(content)} bytes, its card says {size_bytes}: "
+            "it is cut off or was replaced; copy or convert it again"
+        )
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{path} is not the file that its card describes (sha256): copy or convert it again")
 
 
 def read_card(path: Path) -> ModelCard:
@@ -98,7 +103,7 @@ def read_card(path: Path) -> ModelCard:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {entry.name: content[entry.name] for entry in fields(ModelCard) if entry.name in content}
-        tensors = {name: _read_tensor(name, known.get(name)) for name in ("input", "output")}
+        tensors = {name: read_tensor(name, known.get(name)) for name in ("input", "output")}
         labels = known.get("labels")
         if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(label, str) for label in labels):
             raise ValueError(f"labels are {labels!r}, allowed are the names of two classes or more")
@@ -109,7 +114,8 @@ def read_card(path: Path) -> ModelCard:
     return card
 
 
-def _read_tensor(name: str, content: Any) -> TensorSpec:
+def read_tensor(name: str, content: Any) -> TensorSpec:
+    """Return what a card says of a tensor, or raise ValueError."""
     if not isinstance(content, dict) or not {"shape", "dtype"} <= set(content):
         raise ValueError(f"{name} is {content!r}, allowed is an object with shape, dtype, scale and zero_point")
     if content["dtype"] not in TENSOR_TYPES:

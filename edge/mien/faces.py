@@ -20,6 +20,15 @@ class Box(NamedTuple):
     width: int
     height: int
 
+    @property
+    def roll_degrees(self) -> float:
+        """How far the head leans, clockwise in the picture; 0 unless a detector has told it (`LeaningBox`)."""
+        return 0.0
+
+    def moved(self, x: int, y: int) -> "Box":
+        """Return the same box elsewhere: so many pixels further right and down."""
+        return self._replace(x=self.x + x, y=self.y + y)
+
     def scaled(self, scale_x: float, scale_y: float) -> "Box":
         """Return the box in a picture of another size."""
         return Box(
@@ -52,6 +61,35 @@ class Box(NamedTuple):
             return 0.0
         common = width * height
         return common / (self.width * self.height + other.width * other.height - common)
+
+
+class LeaningBox(Box):
+    """The place of a face that leans to a side, so that it can be cut out upright.
+
+    The box itself is upright, around the same centre.
+    """
+
+    _roll_degrees: float
+
+    @classmethod
+    def leaning(cls, box: Box, roll_degrees: float) -> "LeaningBox":
+        """Return a box with the lean of the face in it, clockwise in the picture."""
+        made = cls(*box)
+        made._roll_degrees = roll_degrees
+        return made
+
+    @property
+    def roll_degrees(self) -> float:
+        """How far the head leans, clockwise in the picture."""
+        return self._roll_degrees
+
+    def moved(self, x: int, y: int) -> Box:
+        """Return the same box elsewhere."""
+        return self.leaning(super().moved(x, y), self._roll_degrees)
+
+    def scaled(self, scale_x: float, scale_y: float) -> Box:
+        """Return the box in a picture of another size."""
+        return self.leaning(super().scaled(scale_x, scale_y), self._roll_degrees)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Any TFLite image classifier behind one function, in whichever runtime is installed.
+"""Any TFLite classifier or face finder behind one class each, in whichever runtime is installed.
 
 The one place where a picture becomes a tensor: devices, conversion and benchmarks all come through here.
 """
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.card import TFLITE_MAGIC, TensorSpec
+from mien.face_maps import GEOMETRY, Map
 
 RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
@@ -19,7 +20,62 @@ RUNTIMES = {
 """Package -> module with `Interpreter`, in the order in which they are tried."""
 
 
-class TFLiteModel:
+class _Interpreter:
+    """A TFLite file with one input, in a runtime; `allocate` makes it ready for a size of picture."""
+
+    def __init__(self, content: bytes, num_threads: int, runtime: str | None) -> None:
+        if num_threads < 1:
+            raise ValueError(f"num_threads is {num_threads}: allowed is 1 or more")
+        if content[4:8] != TFLITE_MAGIC:
+            raise ValueError("not a TFLite model: give a .tflite file that `python -m convert` wrote")
+        self.runtime, interpreter_class = load_runtime(runtime)
+        try:
+            self._interpreter = interpreter_class(model_content=content, num_threads=num_threads)
+        except RuntimeError as error:
+            raise self._refused(error) from error
+        inputs = self._interpreter.get_input_details()
+        if len(inputs) != 1:
+            raise ValueError(f"a model with {len(inputs)} inputs: allowed is one")
+        self._input_index = inputs[0]["index"]
+
+    def _allocate(self, shape: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+        """Make ready for pictures of (height, width), or of the file's own size; return what it says of its outputs."""
+        try:
+            if shape is not None:
+                self._interpreter.resize_tensor_input(self._input_index, [1, *shape, 1])
+            self._interpreter.allocate_tensors()
+        except RuntimeError as error:
+            raise self._refused(error) from error
+        self.input = _spec(self._interpreter.get_input_details()[0])
+        # Gray level minus 128: a flip of the top bit instead of arithmetic.
+        self._is_exact = (self.input.dtype, self.input.scale, self.input.zero_point) == ("int8", 1.0, -128)
+        return list(self._interpreter.get_output_details())
+
+    def _refused(self, error: RuntimeError) -> ValueError:
+        return ValueError(f"{self.runtime} cannot run it: {' '.join(str(error).split())[:300]}")
+
+    def _invoke(self, image: npt.NDArray[np.uint8]) -> None:
+        self._interpreter.set_tensor(self._input_index, self._to_tensor(image)[np.newaxis])
+        self._interpreter.invoke()
+
+    def _to_tensor(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        if self._is_exact:
+            return (image ^ 0x80).view(np.int8)
+        if self.input.scale is None or self.input.zero_point is None:
+            return image.astype(self.input.dtype)
+        limits = np.iinfo(self.input.dtype)
+        levels = np.round(image / np.float32(self.input.scale)) + self.input.zero_point
+        return levels.clip(limits.min, limits.max).astype(self.input.dtype)
+
+    def _read(self, index: int, spec: TensorSpec) -> npt.NDArray[np.float32]:
+        """Return an output's real values, without the batch."""
+        output: npt.NDArray[Any] = self._interpreter.get_tensor(index)[0]
+        if spec.scale is None or spec.zero_point is None:
+            return output.astype(np.float32, copy=False)
+        return (output.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
+
+
+class TFLiteModel(_Interpreter):
     """A TFLite model with one input and one output; the interpreter is built once.
 
     Args:
@@ -37,23 +93,11 @@ class TFLiteModel:
     """
 
     def __init__(self, content: bytes, num_threads: int = 1, runtime: str | None = None) -> None:
-        if num_threads < 1:
-            raise ValueError(f"num_threads is {num_threads}: allowed is 1 or more")
-        if content[4:8] != TFLITE_MAGIC:
-            raise ValueError("not a TFLite model: give a .tflite file that `python -m convert` wrote")
-        self.runtime, interpreter_class = load_runtime(runtime)
-        try:
-            self._interpreter = interpreter_class(model_content=content, num_threads=num_threads)
-            self._interpreter.allocate_tensors()
-        except RuntimeError as error:
-            raise ValueError(f"{self.runtime} cannot run it: {' '.join(str(error).split())[:300]}") from error
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError(f"a model with {len(inputs)} inputs and {len(outputs)} outputs: allowed is one of each")
-        self.input, self.output = _spec(inputs[0]), _spec(outputs[0])
-        self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
-        # Gray level minus 128: a flip of the top bit instead of arithmetic.
-        self._is_exact = (self.input.dtype, self.input.scale, self.input.zero_point) == ("int8", 1.0, -128)
+        super().__init__(content, num_threads, runtime)
+        outputs = self._allocate()
+        if len(outputs) != 1:
+            raise ValueError(f"a model with {len(outputs)} outputs: allowed is one")
+        self.output, self._output_index = _spec(outputs[0]), outputs[0]["index"]
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what the model answers.
@@ -66,23 +110,46 @@ class TFLiteModel:
         """
         answers = np.empty((len(images), self.output.shape[-1]), np.float32)
         for image, row in zip(images, answers, strict=True):
-            self._interpreter.set_tensor(self._input_index, self._to_tensor(image)[np.newaxis])
-            self._interpreter.invoke()
-            output: npt.NDArray[Any] = self._interpreter.get_tensor(self._output_index)[0]
-            if self.output.scale is None or self.output.zero_point is None:
-                row[:] = output
-            else:
-                row[:] = (output.astype(np.float32) - self.output.zero_point) * np.float32(self.output.scale)
+            self._invoke(image)
+            row[:] = self._read(self._output_index, self.output)
         return answers
 
-    def _to_tensor(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        if self._is_exact:
-            return (image ^ 0x80).view(np.int8)
-        if self.input.scale is None or self.input.zero_point is None:
-            return image.astype(self.input.dtype)
-        limits = np.iinfo(self.input.dtype)
-        levels = np.round(image / np.float32(self.input.scale)) + self.input.zero_point
-        return levels.clip(limits.min, limits.max).astype(self.input.dtype)
+
+class TFLiteMaps(_Interpreter):
+    """A TFLite face finder for pictures of one size: a pair of maps for each stride.
+
+    Args:
+        content: the file's bytes; `mien.finder_card.read_finder` reads them and compares them with the card.
+        shape: (height, width) of the pictures, multiples of the last stride.
+        num_threads, runtime: as for `TFLiteModel`.
+
+    Attributes:
+        runtime: the package that runs it.
+        input: what the file says of its input, for these pictures.
+
+    Raises:
+        ValueError, ImportError: as `TFLiteModel`.
+    """
+
+    def __init__(
+        self, content: bytes, shape: tuple[int, int], num_threads: int = 1, runtime: str | None = None
+    ) -> None:
+        super().__init__(content, num_threads, runtime)
+        pairs: dict[int, dict[int, tuple[int, TensorSpec]]] = {}
+        for details in self._allocate(shape):
+            spec = _spec(details)
+            pairs.setdefault(shape[0] // spec.shape[1], {})[spec.shape[3]] = details["index"], spec
+        if not pairs or any(set(pair) != {1, GEOMETRY} for pair in pairs.values()):
+            raise ValueError("not a face finder: it needs a map of scores and one of geometry for each stride")
+        self._pairs = dict(sorted(pairs.items()))
+
+    def run(self, picture: npt.NDArray[np.uint8]) -> list[Map]:
+        """Return the maps of a (height, width) uint8 picture, the smallest stride first."""
+        self._invoke(picture[..., np.newaxis])
+        return [
+            Map(stride, self._read(*pair[1])[..., 0], self._read(*pair[GEOMETRY]))
+            for stride, pair in self._pairs.items()
+        ]
 
 
 def load_runtime(name: str | None = None) -> tuple[str, Any]:

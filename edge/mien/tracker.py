@@ -58,7 +58,7 @@ class Track:
         """Return where the face is by now if it moves on as it did, for `MAX_GAP_S` at most."""
         passed_s = min(max(0.0, time_s - self.last_seen_s), MAX_GAP_S)
         x, y = (round(speed * passed_s) for speed in self.velocity)
-        return self.box._replace(x=self.box.x + x, y=self.box.y + y)
+        return self.box.moved(x, y)
 
     def smooth(self, probabilities: npt.NDArray[np.float32], time_s: float, smoothing_s: float) -> None:
         """Move the track's opinion towards new (7,) probabilities: exponential smoothing.

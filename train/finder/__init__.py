@@ -1,0 +1,1 @@
+"""Training of the face finder: its own data, views, targets and judge; the network is `train.models.finder`."""
