@@ -158,7 +158,7 @@ def _measure_work(clip: Clip, config: Config) -> dict[str, Any]:
         mean of all searches of a frame}.
     """
     recognizer = make_recognizer(replace(config, threads=1))
-    detector = recognizer._detector
+    detector = recognizer.detector
     assert isinstance(detector, HaarDetector)
     with counted_search(detector) as counts:
         spans = measure_stages(recognizer, clip.frames)

@@ -92,7 +92,7 @@ def measure_pipeline(config: Config, frames: int, memory_frames: int) -> dict[st
         "size": f"{width}x{height}",
         "frames": len(clip.frames),
         "threads": config.threads,
-        "detector": type(recognizer._detector).__name__,
+        "detector": type(recognizer.detector).__name__,
         "model": config.model,
         "runtime": recognizer.classifier.runtime,
     }

@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "clip": clip.path.name,
         "size": f"{width}x{height}",
         "threads": config.threads,
-        "detector": type(recognizer._detector).__name__,
+        "detector": type(recognizer.detector).__name__,
         "model": config.model,
         "runtime": recognizer.classifier.runtime,
     }

@@ -117,7 +117,7 @@ def _recognize(recognizer: EmotionRecognizer, frame: Frame, clock: StageClock) -
 
 @contextmanager
 def _watch_stages(recognizer: EmotionRecognizer, clock: StageClock) -> Iterator[None]:
-    detector, search, tracker = recognizer._detector, recognizer._search, recognizer._tracker
+    detector, search, tracker = recognizer.detector, recognizer._search, recognizer._tracker
     places: list[tuple[Any, str, str]] = [
         (mien.recognizer, "to_gray", "detect"),
         (detector, "detect", "detect"),
@@ -142,7 +142,7 @@ def _watch_native(recognizer: EmotionRecognizer, clock: StageClock) -> Iterator[
     import cv2
 
     functions = {name: value for name, value in vars(cv2).items() if isinstance(value, BuiltinFunctionType)}
-    detector, model = recognizer._detector, recognizer.classifier._model
+    detector, model = recognizer.detector, recognizer.classifier._model
     with ExitStack() as stack:
         for name, function in functions.items():
             stack.enter_context(patch.object(cv2, name, clock.timed(NATIVE, function)))

@@ -21,7 +21,7 @@ class Peer:
 
         config = Config(threads=threads)
         self._recognizer = make_recognizer(config)
-        classifier, detector = self._recognizer.classifier, type(self._recognizer._detector).__name__
+        classifier, detector = self._recognizer.classifier, type(self._recognizer.detector).__name__
         self.how = f"{config.model} on {classifier.runtime}, {detector}, tracking"
 
     def classify(self, faces: Any) -> list[str]:

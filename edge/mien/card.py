@@ -8,6 +8,9 @@ from typing import Any
 
 MODELS_DIR = Path(__file__).parent / "models"
 DEFAULT_MODEL = "mien_net_int8"
+FINDER = "finder_int8"
+"""Finds faces, and is no classifier (`mien.finder_card`)."""
+
 TFLITE_MAGIC = b"TFL3"  # bytes 4-8 of every TFLite flatbuffer
 TENSOR_TYPES = ("int8", "float32")
 
@@ -170,5 +173,5 @@ def find_model(model: str | Path | None) -> Path:
 
 
 def model_names() -> list[str]:
-    """Return the names of the models that came with mien."""
-    return sorted(path.stem for path in MODELS_DIR.glob("*.tflite"))
+    """Return the names of the classifiers that came with mien."""
+    return sorted(path.stem for path in MODELS_DIR.glob("*.tflite") if path.stem != FINDER)

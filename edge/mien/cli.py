@@ -18,6 +18,7 @@ from mien.card import DEFAULT_MODEL, MODELS_DIR, model_names, read_card
 from mien.config import Config, Settings, all_settings, flag_of, load_settings, to_toml, variable_of
 from mien.detectors import open_detector
 from mien.files import data_dir
+from mien.finder_card import FINDER_FILE, read_finder_card
 from mien.health import Health
 from mien.native_log import quiet_native_log
 from mien.outputs.text import describe
@@ -237,7 +238,7 @@ def _image(arguments: argparse.Namespace) -> int:
     config = _load(arguments).config
     cv2.setNumThreads(config.threads)
     with quiet_native_log():
-        detector = open_detector(config.detector, for_stills=True)
+        detector = open_detector(config.detector, for_stills=True, num_threads=config.threads)
         recognizer = EmotionRecognizer(
             config.model, detector, num_threads=config.threads, max_faces=100, max_classified=100
         )
@@ -422,6 +423,9 @@ def _models(_: argparse.Namespace) -> int:
         card = read_card(MODELS_DIR / f"{name}.json")
         mark = " (default)" if name == DEFAULT_MODEL else ""
         print(f"{name}{mark}: {card.description}; {card.size_bytes / 1e6:.2f} MB")
+    if FINDER_FILE.is_file():
+        finder = read_finder_card(FINDER_FILE.with_suffix(".json"))
+        print(f"finder: {finder.description}; {finder.size_bytes / 1e6:.2f} MB, for --detector")
     for name, published in PUBLISHED.items():
         facts = f"{published.size_bytes / 1e6:.2f} MB, {published.licence}"
         path = find_published(name) or find_damaged(name)
@@ -445,5 +449,5 @@ def _fetch(arguments: argparse.Namespace) -> int:
         return 0
     path = fetch(published, data_dir() / "models")
     facts = f"{published.size_bytes / 1e6:.2f} MB, {published.licence}, from {published.source}"
-    print(f"{path} ({facts}): `mien run` finds faces with it from now on (--detector auto is the default)")
+    print(f"{path} ({facts}): `mien run --detector yunet` finds faces with it")
     return 0

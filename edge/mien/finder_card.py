@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mien.card import MODELS_DIR, TFLITE_MAGIC, TensorSpec, check_file, read_tensor
+from mien.card import FINDER, MODELS_DIR, TFLITE_MAGIC, TensorSpec, check_file, read_tensor
 
-FINDER = "finder_int8"
 FINDER_FILE = MODELS_DIR / f"{FINDER}.tflite"
 
 

@@ -37,6 +37,8 @@ class Health:
         dropped: frames that gave way to a newer one before they were recognised.
         skipped: frames that were left out on purpose: see `mien.pace`.
         reconnections: how often the source came back.
+        detector: what finds the faces, by the name that `--detector` takes.
+        detector_problem: why it does so instead of a better one; "" where it does not.
         slowed: why the stream does less than it is configured to, as heat or a budget; "" when it does not.
         slowed_level: how much less; 0: as configured.
         outputs: by the text that `--output` was given.
@@ -49,6 +51,8 @@ class Health:
     dropped: int = 0
     skipped: int = 0
     reconnections: int = 0
+    detector: str = ""
+    detector_problem: str = ""
     slowed: str = ""
     slowed_level: int = 0
     outputs: dict[str, OutputHealth] = field(default_factory=dict)
@@ -106,6 +110,8 @@ class Health:
             "dropped": self.dropped,
             "skipped": self.skipped,
             "reconnections": self.reconnections,
+            "detector": self.detector,
+            "detector_problem": self.detector_problem,
             "slowed": self.slowed,
             "slowed_level": self.slowed_level,
             "outputs": {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.detectors import HaarDetector
+from mien.detectors import open_detector
 from mien.emotions import EMOTIONS
 from mien.faces import Box
 from mien.fer2013 import Fer2013, load_fer2013
@@ -51,7 +51,7 @@ def load_own_images(root: Path) -> Fer2013:
     """
     import cv2
 
-    detector, images, labels, found = HaarDetector(min_face=MIN_FACE), [], [], 0
+    detector, images, labels, found = open_detector(min_face=MIN_FACE), [], [], 0
     others: list[Path] = []
     for folder in sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith(".")):
         if folder.name.lower() not in EMOTIONS:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.classifier import EmotionClassifier
-from mien.detectors import FaceDetector, HaarDetector, ScalableDetector
+from mien.detectors import FaceDetector, ScalableDetector, open_detector
 from mien.emotions import EMOTIONS
 from mien.faces import Box, Face, Image
 from mien.neutral import Calibration
@@ -23,8 +23,8 @@ class EmotionRecognizer:
 
     Args:
         model: a name of `mien models`, a path to a `.tflite` file, or None for the default model.
-        detector: what finds the faces; None takes a `HaarDetector`.
-        num_threads: threads of the classifier.
+        detector: what finds the faces; None takes what `open_detector` makes.
+        num_threads: threads of the classifier, and of the detector that None takes.
         max_faces: at most so many faces a frame, the largest first; one that was shown before goes before a newcomer
             of about its size.
         max_classified: so many of them are classified in one frame; in turns, if there are more.
@@ -36,11 +36,12 @@ class EmotionRecognizer:
 
     Attributes:
         classifier: what names the emotions.
+        detector: what finds the faces.
         seen: boxes of the last frame: all faces that were found, and where those that were missed are expected.
         calibration: of the camera's neutral face, if `mien calibrate` has measured it; it may be set at any time.
 
     Raises:
-        FileNotFoundError, ValueError, ImportError: as `EmotionClassifier` and `HaarDetector`.
+        FileNotFoundError, ValueError, ImportError: as `EmotionClassifier` and `open_detector`.
     """
 
     calibration: Calibration | None = None
@@ -62,7 +63,7 @@ class EmotionRecognizer:
                 f"{smoothing_s} and detect_interval_s {detect_interval_s} must be 0 or more"
             )
         self.classifier = EmotionClassifier(model, num_threads)
-        self._detector = detector or HaarDetector()
+        self.detector = detector or open_detector(num_threads=num_threads)
         self._max_faces, self._max_classified = max_faces, max_classified
         self._max_tracked = 2 * max_faces if max_tracked is None else max_tracked
         self._smoothing_s, self._detect_interval_s = smoothing_s, detect_interval_s
@@ -71,7 +72,7 @@ class EmotionRecognizer:
     def reset(self) -> None:
         """Forget all tracks: the next frame has nothing to do with the last."""
         self._tracker = Tracker()
-        self._search = FaceSearch(self._detector, self._detect_interval_s)
+        self._search = FaceSearch(self.detector, self._detect_interval_s)
         self._shown: set[int] = set()  # ids of the last frame's faces
         self.seen: tuple[Box, ...] = ()
 
@@ -83,8 +84,8 @@ class EmotionRecognizer:
             detect_side: longer side of the picture that is searched; no matter to a detector that has no `max_side`.
         """
         self._detect_interval_s = self._search.interval_s = detect_interval_s
-        if isinstance(self._detector, ScalableDetector):
-            self._detector.max_side = detect_side
+        if isinstance(self.detector, ScalableDetector):
+            self.detector.max_side = detect_side
 
     def recognize(self, frame: Image, timestamp_s: float | None = None, luma: Image | None = None) -> list[Face]:
         """Return the faces of a frame, largest first.
@@ -98,7 +99,7 @@ class EmotionRecognizer:
             ValueError: the frame has another shape or type.
         """
         check_frame(frame)
-        picture = frame if self._detector.sees_color else to_gray(frame if luma is None else luma)
+        picture = frame if self.detector.sees_color else to_gray(frame if luma is None else luma)
         now_s = time.monotonic() if timestamp_s is None else timestamp_s
         scale_x, scale_y = picture.shape[1] / frame.shape[1], picture.shape[0] / frame.shape[0]
         known = [

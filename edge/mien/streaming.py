@@ -17,7 +17,7 @@ from typing import Any
 
 from mien.channel import Channel
 from mien.config import Config, load_settings
-from mien.detectors import open_detector
+from mien.detectors import identify, open_detector
 from mien.faces import FrameResult, Image
 from mien.health import Health, OutputHealth
 from mien.neutral import load_calibration
@@ -54,6 +54,7 @@ class Recognition:
         self, source: Source, recognizer: EmotionRecognizer, health: Health, pacer: Pacer | None = None
     ) -> None:
         self._source, self._recognizer, self._health = source, recognizer, health
+        health.detector, health.detector_problem = identify(recognizer.detector)
         self._pacer, self._pace = pacer, pacer and pacer.pace
         is_patient = not source.is_live
         self._frames: Channel[Frame] = Channel(2 if is_patient else 1, is_patient)
@@ -140,7 +141,7 @@ def make_recognizer(config: Config) -> EmotionRecognizer:
     cv2.setNumThreads(config.threads)
     return EmotionRecognizer(
         config.model,
-        open_detector(config.detector, config.detect_side, config.min_face),
+        open_detector(config.detector, config.detect_side, config.min_face, num_threads=config.threads),
         num_threads=config.threads,
         max_faces=config.max_faces,
         max_classified=config.max_classified,

@@ -53,9 +53,9 @@ def write_report(
         f"    {command}",
         "",
         f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best average precision on validation "
-        f"photographs ({best['val_average_precision']:.3f}). The test photographs were looked at after that choice. A box "
-        f"is right if it overlaps a face by half (intersection over union); faces narrower than {MIN_WIDTH:.0%} of their "
-        "picture do not count. Photographs are shrunk to 320 pixels.",
+        f"photographs ({best['val_average_precision']:.3f}). The test photographs were looked at after that choice. A "
+        f"box is right if it overlaps a face by half (intersection over union); faces narrower than {MIN_WIDTH:.0%} of "
+        "their picture do not count. Photographs are shrunk to 320 pixels.",
         "",
         f"The network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:.1f} M multiply-adds at 160x120.",
         "",

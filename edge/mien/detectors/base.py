@@ -23,6 +23,14 @@ class FaceDetector(Protocol):
         ...
 
 
+def identify(detector: FaceDetector) -> tuple[str, str]:
+    """Return a detector's name, which `--detector` takes if it is ours, and why it was taken instead of a better one.
+
+    The latter is "" where it was not.
+    """
+    return getattr(detector, "name", type(detector).__name__), getattr(detector, "problem", "")
+
+
 @runtime_checkable
 class StepwiseDetector(FaceDetector, Protocol):
     """A detector that can also look around a known face, and at the whole frame in steps of about equal cost."""

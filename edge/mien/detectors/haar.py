@@ -48,12 +48,15 @@ class HaarDetector:
 
     Attributes:
         max_side: may be changed between two frames.
+        problem: why it was taken instead of another one; "" where it was asked for.
 
     Raises:
         ValueError: an argument is out of range.
         ImportError: this OpenCV has no cascades (5.0 dropped them).
     """
 
+    name = "haar"
+    problem = ""
     sees_color = False
 
     def __init__(

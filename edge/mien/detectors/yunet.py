@@ -53,9 +53,11 @@ class YuNetDetector:
         ImportError: this OpenCV has no YuNet.
     """
 
+    name = "yunet"
+    problem = ""
     sees_color = True
 
-    def __init__(self, model: Path, max_side: int = 320, min_face: float = 0.08) -> None:
+    def __init__(self, model: Path, max_side: int = 320, min_face: float = 0.03) -> None:
         import cv2
 
         if max_side < 40 or not 0 < min_face <= 1:

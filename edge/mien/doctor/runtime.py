@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.card import MODELS_DIR, read_card, read_model
+from mien.card import FINDER, MODELS_DIR, read_model
 from mien.config import Config
 from mien.doctor import problems
 from mien.doctor.check import FAILURE, OK, WARNING, Check, from_error
 from mien.doctor.child import CrashedError, HungError, ask
+from mien.finder_card import read_finder
 from mien.interpreter import RUNTIMES, TFLiteModel
 from mien.published import PUBLISHED, find_damaged, find_published, is_whole
 
@@ -100,8 +101,8 @@ def check_models(folder: Path = MODELS_DIR) -> Iterator[Check]:
     whole = []
     for path in sorted({*folder.glob("*.tflite"), *(card.with_suffix(".tflite") for card in folder.glob("*.json"))}):
         try:
-            read_model(path)
-            whole.append(read_card(path.with_suffix(".json")).name)
+            _, card = read_finder(path) if path.stem == FINDER else read_model(path)
+            whole.append(card.name)
         except (OSError, ValueError) as error:
             check = from_error("models", error, problems.MODELS_MISSING.fix)
             yield Check("models", check.state, check.found, problems.MODELS_MISSING.fix)
@@ -115,37 +116,37 @@ def check_yunet(config: Config) -> Iterator[Check]:
     """Look whether the file that was fetched is whole; that there is none matters to `--detector yunet` alone."""
     path = find_published("yunet") or find_damaged("yunet")
     if path is None:
-        yield Check("YuNet", OK, "not fetched; `mien models fetch yunet` brings a better face detector")
+        yield Check("YuNet", OK, "not fetched; only `--detector yunet` needs it")
     elif is_whole(path, PUBLISHED["yunet"]):
         yield Check("YuNet", OK, f"{path} is whole")
     else:
-        # `auto` goes by the size, and does without a file of another one.
-        is_needed = config.detector == "yunet" or (config.detector == "auto" and find_published("yunet") is not None)
-        yield problems.YUNET_DAMAGED.about("YuNet", FAILURE if is_needed else WARNING, path=path)
+        state = FAILURE if config.detector == "yunet" else WARNING
+        yield problems.YUNET_DAMAGED.about("YuNet", state, path=path)
 
 
 def check_recognition(config: Config) -> Iterator[Check]:
     """Load the model and the detector that are configured, and let them look at a picture."""
     try:
-        model, detector = ask(recognize_once, config, limit_s=RECOGNITION_LIMIT_S)
+        model, detector, problem = ask(recognize_once, config, limit_s=RECOGNITION_LIMIT_S)
     except (CrashedError, HungError) as error:
         how = getattr(error, "how", str(error))
         yield problems.RECOGNITION_CRASHES.about("recognition", how=how, model=config.model, detector=config.detector)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         yield from_error("recognition", error, "`mien models` lists what --model takes; --detector haar needs no file")
     else:
-        yield Check("recognition", OK, f"model {model} with {detector}")
+        fix = "install mien again, which brings the face finder; `--detector haar` says that it is meant so"
+        works = f"model {model} with {detector}"
+        yield Check("recognition", WARNING, problem, fix) if problem else Check("recognition", OK, works)
 
 
-def recognize_once(config: Config) -> tuple[str, str]:
-    """Return the names of the model and of the detector's class; in a process of its own."""
-    from mien.detectors import open_detector
+def recognize_once(config: Config) -> tuple[str, str, str]:
+    """Return the names of the model and the detector, and why that one if not the finder; in a process of its own."""
+    from mien.detectors import identify
     from mien.streaming import make_recognizer
 
     recognizer = make_recognizer(config)
     recognizer.recognize(np.zeros((240, 320, 3), np.uint8))
-    detector = open_detector(config.detector, config.detect_side, config.min_face)
-    return recognizer.classifier.card.name, type(detector).__name__
+    return recognizer.classifier.card.name, *identify(recognizer.detector)
 
 
 def _is_installed(module: str) -> bool:

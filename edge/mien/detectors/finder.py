@@ -1,0 +1,153 @@
+"""mien's own face finder: a small int8 TFLite network, in the runtime of the classifier."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.detectors.base import cut_region, shrink
+from mien.face_maps import Found, decode, suppress
+from mien.faces import Box, Image, LeaningBox
+from mien.finder_card import FINDER_FILE, Framing, read_finder
+from mien.interpreter import TFLiteMaps
+from mien.preprocess import to_gray
+
+REGION = 96
+"""A known face and its surroundings are scaled to a square of so many pixels."""
+
+REGION_SIZES = (0.6, 1.6)
+"""Smallest and largest size of a known face, as a multiple of the last one."""
+
+MOST_ROLL_DEGREES = 45.0
+"""The finder learnt from heads that lean less."""
+
+
+class FinderDetector:
+    """The face finder (docs/decisions/0012-face-finder.md): sees spectacles, turned and leaning heads.
+
+    The whole frame is one step of a search: it costs little more than a strip would. A known face is searched in its
+    region at the frame's full resolution. docs/detection.md has measurements.
+
+    Args:
+        model: path of the `.tflite` file, with its card beside it.
+        max_side: the frame is shrunk until its longer side has at most this many pixels.
+        min_face: smallest face, as a fraction of the frame's shorter side.
+        num_threads: of the interpreter.
+        runtime: a key of `mien.interpreter.RUNTIMES`; None takes the first that is installed.
+
+    Attributes:
+        card: the finder's card.
+        max_side: may be changed between two frames.
+
+    Raises:
+        FileNotFoundError: the file or its card is missing.
+        ValueError: an argument is out of range, or the file is damaged.
+        ImportError: no TFLite runtime is installed, or the installed one cannot work.
+    """
+
+    name = "finder"
+    problem = ""
+    sees_color = False
+
+    def __init__(
+        self,
+        model: Path = FINDER_FILE,
+        max_side: int = 320,
+        min_face: float = 0.03,
+        num_threads: int = 1,
+        runtime: str | None = None,
+    ) -> None:
+        if max_side < 40 or not 0 < min_face <= 1:
+            raise ValueError(f"max_side {max_side}, min_face {min_face}: allowed are 40 or more, above 0 up to 1")
+        content, self.card = read_finder(model)
+        self.max_side, self._min_face = max_side, min_face
+        # An interpreter for each size of input: another size would be set up anew each time.
+        self._network = lru_cache(maxsize=6)(lambda shape: TFLiteMaps(content, shape, num_threads, runtime))
+        self._room = lru_cache(maxsize=6)(lambda shape: np.zeros(shape, np.uint8))
+        self.runtime = self._network((REGION, REGION)).runtime  # what cannot run is told at once
+
+    def detect(self, picture: Image) -> list[Box]:
+        """Return the boxes of the faces in (H, W) uint8, in its pixels, largest first.
+
+        Boxes are framed like FER2013's images, and know how far the head leans.
+        """
+        picture = to_gray(picture)
+        found = self.find(picture, self.card.score_threshold)
+        boxes = self._frame(found, picture.shape, self._min_face * min(picture.shape))
+        return sorted(boxes, key=lambda box: box.area, reverse=True)
+
+    def count_steps(self, shape: tuple[int, int]) -> int:
+        """Return in how many steps a frame of (height, width) is searched: one."""
+        return 1
+
+    def detect_step(self, picture: Image, step: int) -> list[Box]:
+        """Return where faces may be in the whole frame."""
+        return self.detect(picture)
+
+    def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+        """Return faces of about a box's size near it, the likeliest first."""
+        face = int(REGION / (1 + 2 * reach))
+        region, left, top, scale = cut_region(picture, box, reach, face)
+        region = region[:REGION, :REGION]
+        found = self._search(region, self.card.known_threshold if is_known else self.card.score_threshold)
+        smallest, largest = (face * size for size in REGION_SIZES)
+        return [
+            one.scaled(1 / scale, 1 / scale).moved(left, top)
+            for one in self._frame(found, region.shape, smallest)
+            if one.width <= largest
+        ]
+
+    def find(self, picture: Image, min_score: float) -> Found:
+        """Return the faces in (H, W) uint8 as the network sees them, in pixels of the picture, the likeliest first."""
+        small, scale = shrink(picture, self.max_side)
+        found = self._search(small, min_score)
+        grow = np.float32(1 / scale)
+        return Found(found.boxes * grow, found.landmarks * grow, found.scores)
+
+    def _search(self, picture: Image, min_score: float) -> Found:
+        """Search a picture as it is, in the top left corner of a black one whose sides are multiples of a cell."""
+        height, width = picture.shape
+        cell = self.card.strides[-1]
+        shape = (-(-height // cell) * cell, -(-width // cell) * cell)
+        if shape != picture.shape:
+            room = self._room(shape)
+            room.fill(0)
+            room[:height, :width] = picture
+            picture = room
+        return suppress(decode(self._network(shape).run(picture), min_score), self.card.overlap)
+
+    def _frame(self, found: Found, shape: tuple[int, ...], smallest: float) -> list[Box]:
+        """Return the boxes of faces that are large enough and whose middle lies in the picture."""
+        squares, rolls = frame(found, self.card.framing)
+        middles = squares[:, :2] + squares[:, 2:] / 2
+        is_in = ((middles >= 0) & (middles < (shape[1], shape[0]))).all(axis=1) & (squares[:, 2] >= smallest)
+        return [
+            LeaningBox.leaning(Box(round(x), round(y), round(side), round(side)), roll)
+            for (x, y, side), roll in zip(squares[is_in].tolist(), rolls[is_in].tolist(), strict=True)
+        ]
+
+
+def frame(found: Found, framing: Framing) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return faces as squares framed like FER2013's images.
+
+    Args:
+        found: N faces.
+        framing: from the card.
+
+    Returns:
+        (N, 3) float32: left, top and side of the upright square; (N,) float32: degrees that the head leans, clockwise.
+    """
+    eyes, mouth = found.landmarks[:, :2], found.landmarks[:, 3:]
+    across = eyes[:, 1] - eyes[:, 0]
+    down = mouth.mean(axis=1) - eyes.mean(axis=1)
+    # In a profile the eyes lie in one place, and the way to the mouth tells more: the longer of both counts more.
+    x, y = across[:, 0] + down[:, 1], across[:, 1] - down[:, 0]
+    most = np.radians(MOST_ROLL_DEGREES)
+    rolls = np.clip(np.arctan2(y, x), -most, most)
+    root = np.sqrt(np.maximum(found.boxes[:, 2] * found.boxes[:, 3], 0))
+    up = np.stack([np.sin(rolls), -np.cos(rolls)], axis=1)
+    middles = (eyes.mean(axis=1) + mouth.mean(axis=1)) / 2 + framing.rise * root[:, None] * up
+    sides = framing.side * root
+    squares = np.column_stack([middles - sides[:, None] / 2, sides])
+    return squares.astype(np.float32), np.degrees(rolls).astype(np.float32)
