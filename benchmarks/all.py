@@ -13,6 +13,9 @@ from benchmarks.report import make_report
 ROBUSTNESS_IMAGES = 700
 """More would take longer than all else; the 95 % interval of an accuracy is then 3.4 points to either side."""
 
+CROP_IMAGES = 1500
+"""More take Haar cascades long: each is searched at five angles."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the parts need."""
@@ -20,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="demo", metavar="CLIP", help="a video file (default: demo)")
     parser.add_argument("--photos", metavar="DIR", help="photographs with photos.csv, for the detectors")
     parser.add_argument("--no-faces", metavar="DIR", help="pictures without a face, for their false boxes")
+    parser.add_argument("--faces", metavar="DIR", help="labelled photographs, of which those held back are judged")
+    parser.add_argument("--clips", metavar="DIR", help="videos of people, for the detectors; judged by YuNet")
     parser.add_argument("--minutes", type=float, default=3, help="of the soak (default: 3)")
     parser.add_argument("--only", nargs="+", metavar="PART", help="some of them; earlier results of others stay")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
@@ -32,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
         FileNotFoundError: data or clip do not exist.
         ValueError: `--only` names something unknown.
     """
-    for flag in ("data", "photos", "no_faces"):
+    for flag in ("data", "photos", "no_faces", "faces", "clips"):
         path = getattr(arguments, flag)
         if path is not None and not Path(path).exists():
             raise FileNotFoundError(f"nothing at --{flag.replace('_', '-')} {path}: give a file or folder that exists")
@@ -62,7 +67,9 @@ def plan(arguments: argparse.Namespace) -> dict[str, list[str] | None]:
     detection = None
     if arguments.photos:
         detection = ["--photos", arguments.photos]
-        detection += ["--no-faces", arguments.no_faces] if arguments.no_faces else []
+        for flag in ("no_faces", "faces", "clips"):
+            folder = getattr(arguments, flag)
+            detection += [f"--{flag.replace('_', '-')}", folder] if folder else []
     return {
         "latency": [],  # first, while the machine is cool
         "pipeline": ["--source", arguments.source],
@@ -70,6 +77,7 @@ def plan(arguments: argparse.Namespace) -> dict[str, list[str] | None]:
         "accuracy": ["--data", arguments.data],
         "robustness": ["--data", arguments.data, "--images", str(ROBUSTNESS_IMAGES)],
         "detection": detection,
+        "crops": ["--data", arguments.data, "--images", str(CROP_IMAGES)],
         "soak": ["--source", arguments.source, "--minutes", f"{arguments.minutes:g}"],
     }
 

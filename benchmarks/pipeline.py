@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("--source", default="demo", metavar="CLIP", help="a video file (default: demo)")
     parser.add_argument("--threads", default=str(Config.threads), metavar="N", help=f"default: {Config.threads}")
-    parser.add_argument("--detector", default=Config.detector, help="haar, yunet or auto (default)")
+    parser.add_argument("--detector", default=Config.detector, help="finder, haar, yunet or auto (default)")
     parser.add_argument("--frames", type=int, default=300, metavar="N", help="of the clip, at most (default: 300)")
     parser.add_argument(
         "--memory-frames", type=int, default=2000, metavar="N", help="for which memory is watched (default: 2000)"

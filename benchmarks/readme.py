@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy_report import accuracy_table
+from benchmarks.detection_report import photographs_table
 from benchmarks.peers import table as peers_table
 from benchmarks.record import RESULTS, Record, read_record
 
@@ -108,11 +109,17 @@ def _peers() -> str:
     return f"{peers_table(record['results'])}\n\n{_machine(record)}"
 
 
+def _detection() -> str:
+    record = _read("detection")
+    return f"{photographs_table(record['results'])}\n\n{_machine(record)}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": _accuracy,
     "latency": _latency,
     "pipeline": _pipeline,
     "peers": _peers,
+    "detection": _detection,
 }
 
 

@@ -24,6 +24,7 @@ TITLES = {
     "peers": "Beside what else one could take",
     "robustness": "Robustness",
     "detection": "Face detection",
+    "crops": "Emotions from found faces",
     "board": "Which board",
     "soak": "Minutes on end",
     "fleet": "A fleet on one broker",

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=10, metavar="N", help="after the warm-up (default: 10)")
     parser.add_argument("--source", default="demo", metavar="CLIP", help="a video file (default: demo)")
     parser.add_argument("--threads", default=str(Config.threads), metavar="N", help=f"default: {Config.threads}")
-    parser.add_argument("--detector", default=Config.detector, help="haar, yunet or auto (default)")
+    parser.add_argument("--detector", default=Config.detector, help="finder, haar, yunet or auto (default)")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -18,7 +18,9 @@ import numpy.typing as npt
 import mien.recognizer
 from benchmarks.clips import Clip
 from mien.detectors import HaarDetector
+from mien.detectors.finder import FinderDetector
 from mien.detectors.yunet import YuNetDetector
+from mien.interpreter import TFLiteMaps
 from mien.recognizer import EmotionRecognizer
 from mien.sources import Frame, open_source
 from mien.tracker import Track
@@ -154,6 +156,8 @@ def _watch_native(recognizer: EmotionRecognizer, clock: StageClock) -> Iterator[
             make = detector._network
             networks = lru_cache(lambda width, height: _TimedObject(make(width, height), clock))
             stack.enter_context(patch.object(detector, "_network", networks))
+        elif isinstance(detector, FinderDetector):
+            stack.enter_context(patch.object(TFLiteMaps, "_invoke", clock.timed(NATIVE, TFLiteMaps._invoke)))
         yield
 
 

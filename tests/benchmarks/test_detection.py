@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.detection import measure_detection, plots, read_truth, recall_of, table
+from benchmarks.candidates import BASELINE, Candidate, list_candidates
+from benchmarks.detection import FRAME, measure_detection, plain_frame, plots, recall_of, table
+from benchmarks.detection_truth import read_album, read_truth
 from benchmarks.record import RESULTS, read_record
+from mien.detectors import FaceDetector
+from mien.detectors.finder import FinderDetector
 from mien.detectors.yunet import YuNetDetector
 from mien.faces import Box, Image
 
@@ -29,6 +33,10 @@ class Fixed:
     def detect(self, picture: Image) -> list[Box]:
         assert picture.ndim == 3
         return self.boxes
+
+
+def measure(detector: FaceDetector, photos: Path, no_faces: Path | None = None) -> dict[str, Any]:
+    return measure_detection([Candidate("fixed", lambda threads: detector)], read_album(photos, no_faces))
 
 
 def counts_of(result: dict[str, Any]) -> dict[str, tuple[int, int]]:
@@ -65,15 +73,24 @@ def test_every_detector_finds_the_portraits_and_nothing_on_the_wall(
         *(f"frontalface_{name}, {side} pixels" for name in ("default", "alt", "alt2") for side in (640, 320)),
         "HaarDetector (mien run)",
         "HaarDetector (mien image)",
+        "finder, 320 pixels (mien run)",
+        "finder, 320 pixels, small faces, too",
+        "finder, 640 pixels (mien image)",
     ]
     assert (content["photos"], content["no_faces"]) == (3, 2)
     for result in content["detectors"]:
         assert counts_of(result) == {"plain": (1, 1), "spectacles": (1, 1), "hard": (0, 1)}
-        assert result["false_boxes"] == 1
-        assert result["median_ms"] > 0
+        assert result["false_boxes"] >= 1
+        for threads in ("", "_2_threads"):
+            assert result[f"median{threads}_ms"] > 0
+            assert result[f"frame{threads}_ms"] > 0
+        assert result["frame_speed_ratio"] > 0
+    assert [one["frame_speed_ratio"] for one in content["detectors"] if one["detector"] == BASELINE] == [1]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("processor ")
-    assert lines[2] == "| detector | plain | spectacles | hard | false boxes | median ms |"
+    assert lines[2].startswith(
+        "| detector | plain | spectacles | hard | false boxes | photograph, ms | frame of 320x240"
+    )
     row = "| frontalface_default, 640 pixels | 1 of 1 (2-100 %) | 1 of 1 (2-100 %) | 0 of 1 (0-98 %) | 1 | "
     assert lines[4].startswith(row)
     assert lines[-1] == "YuNet was not measured: its model is not here: `mien models fetch yunet` brings it."
@@ -92,14 +109,14 @@ def test_every_detector_finds_the_portraits_and_nothing_on_the_wall(
     ],
 )
 def test_a_face_is_found_by_a_box_on_it(photos: Path, boxes: list[Box], found: int) -> None:
-    (result,) = measure_detection({"fixed": Fixed(*boxes)}, photos)["detectors"]
+    (result,) = measure(Fixed(*boxes), photos)["detectors"]
     assert counts_of(result)["plain"] == (found, 1)
     assert result["false_boxes"] is None
 
 
 def test_false_boxes_are_all_boxes_where_there_is_no_face(photos: Path) -> None:
     two = Fixed(Box(0, 0, 20, 20), Box(100, 100, 20, 20))
-    (result,) = measure_detection({"fixed": two}, photos, photos.parent / "no_faces")["detectors"]
+    (result,) = measure(two, photos, photos.parent / "no_faces")["detectors"]
     assert result["false_boxes"] == 4
 
 
@@ -110,7 +127,7 @@ def test_the_truth_may_lie_in_the_folder_and_lack_hard_faces(tmp_path: Path) -> 
 
 def test_opencv_has_its_threads_back(photos: Path) -> None:
     before = cv2.getNumThreads()
-    measure_detection({"fixed": Fixed()}, photos)
+    measure(Fixed(), photos)
     assert cv2.getNumThreads() == before
 
 
@@ -157,17 +174,18 @@ def test_the_interval_of_recall_is_exact() -> None:
 
 def test_a_kind_without_faces_has_no_recall_and_no_panel(photos: Path) -> None:
     (photos.parent / "photos.csv").write_text(HEADER + f"one.png,{FACE},0,0\n")
-    results = measure_detection({"fixed": Fixed()}, photos)
+    results = measure(Fixed(), photos)
     assert "| fixed | 0 of 1 (0-98 %) | - | - | - | " in table(results)
+    assert results["detectors"][0]["frame_speed_ratio"] is None  # its baseline was not measured
     (figure,) = plots(results).values()
     assert [axes.get_title() for axes in figure.axes] == ["1 faces without spectacles"]
 
 
-def test_the_plot_names_every_detector_in_both_panels() -> None:
+def test_the_plot_names_every_detector_in_each_panel() -> None:
     results = read_record(RESULTS / "detection.json")["results"]
     (figure,) = plots(results).values()
     names = {detector["detector"] for detector in results["detectors"]}
-    assert len(figure.axes) == 2
+    assert len(figure.axes) == 3
     for axes in figure.axes:
         assert {text.get_text() for text in axes.texts} - {""} == names
 
@@ -176,7 +194,7 @@ def test_yunet_finds_nearly_all_faces_of_the_photographs(media: Path) -> None:
     model = media / "models" / "face_detection_yunet_2023mar.onnx"
     if not model.exists():
         pytest.skip(f"no {model}")
-    (result,) = measure_detection({"yunet": YuNetDetector(model, 640, 0.045)}, media / "photos")["detectors"]
+    (result,) = measure(YuNetDetector(model, 640, 0.045), media / "photos")["detectors"]
     assert {kind: count for kind, (_, count) in counts_of(result).items()} == {
         "plain": 80,
         "spectacles": 21,
@@ -184,3 +202,37 @@ def test_yunet_finds_nearly_all_faces_of_the_photographs(media: Path) -> None:
     }
     for found, count in counts_of(result).values():
         assert found >= 0.9 * count
+
+
+@pytest.mark.parametrize("shape", [(360, 480), (20, 20), (3000, 40)])
+def test_all_detectors_are_timed_on_a_frame_of_one_size(shape: tuple[int, int]) -> None:
+    frame = plain_frame(np.zeros((*shape, 3), np.uint8))
+    assert frame.shape == (FRAME[1], FRAME[0], 3)
+
+
+def test_a_detector_is_made_for_one_thread_and_for_two(photos: Path) -> None:
+    made = []
+
+    def open_fixed(threads: int) -> FaceDetector:
+        made.append((threads, cv2.getNumThreads()))
+        return Fixed()
+
+    measure_detection([Candidate("fixed", open_fixed)], read_album(photos))
+    assert sorted(made) == [(1, 1), (2, 2)]
+
+
+def test_a_finder_that_is_damaged_is_named_and_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = tmp_path / "finder.tflite"
+    damaged.write_bytes(b"no model")
+    monkeypatch.setattr(FinderDetector.__init__, "__defaults__", (damaged, 320, 0.08, 1, None))
+    candidates, not_measured = list_candidates()
+    assert not any("finder" in one.name for one in candidates)
+    assert "finder" in [part["peer"] for part in not_measured]
+
+
+def test_clips_are_not_judged_without_yunet(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detection", "--photos", str(photos), "--clips", str(photos)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --clips are judged by YuNet: ")

@@ -22,7 +22,6 @@ import pytest
 
 from mien import download
 from mien.cli import main
-from mien.detectors import HaarDetector, open_detector
 from mien.download import DownloadError, fetch
 from mien.published import PUBLISHED, Published, find_published, require_published
 from tests.conftest import DATA, require_program
@@ -483,16 +482,6 @@ def test_a_model_of_all_users_is_found_and_ones_own_comes_first(
     assert find_published("yunet") == own
     own.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")  # what a clone without Git LFS has
     assert find_published("yunet") == shared
-
-
-def test_auto_says_that_it_takes_haar_for_a_damaged_yunet(own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert isinstance(open_detector("auto"), HaarDetector)
-    assert caplog.text == ""
-    path = own_folders / PUBLISHED["yunet"].file
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")  # what a clone without Git LFS has
-    assert isinstance(open_detector("auto"), HaarDetector)
-    assert f"{path} is damaged, so haar finds the faces: `mien models fetch yunet` brings it again" in caplog.text
 
 
 def test_a_missing_model_is_told_with_the_command_that_brings_it() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from mien.detectors import HaarDetector
 from mien.faces import Box
 from mien.recognizer import EmotionRecognizer
 from mien.sources import open_source
@@ -34,7 +35,7 @@ def test_a_face_is_followed_in_most_frames_and_nothing_else_is(media: Path) -> N
         pytest.skip(f"no {model}: the clips are judged by it")
     with_face = followed = false = 0
     for clip in CLIPS:
-        recognizer, ids, before = EmotionRecognizer(), set(), followed - with_face
+        recognizer, ids, before = EmotionRecognizer(detector=HaarDetector()), set(), followed - with_face
         with open_source(str(media / "clips" / clip)) as source:
             for frame in source:
                 faces = recognizer.recognize(frame.image, frame.time_s)

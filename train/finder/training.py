@@ -27,7 +27,7 @@ HISTORY_COLUMNS = ("epoch", "loss", "val_average_precision")
 SIDES, SIDE_SHARES = (160, 192, 256), (0.4, 0.35, 0.25)
 """Sides of the views of a batch, and how often each comes: small ones are quick, large faces need large ones."""
 
-EMPTY_SHARE = 0.25
+EMPTY_SHARE = 0.5
 """Of the pictures without a face, so many are looked at in an epoch, others in the next."""
 
 WORKERS = 2

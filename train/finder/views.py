@@ -31,7 +31,7 @@ JOINED_SHARE = 0.3
 LEAST_FACE = 7.0
 """Narrower ones, in pixels of the view, are neither face nor background."""
 
-LEAST_VISIBLE = 0.6
+LEAST_VISIBLE = 0.5
 """Of a face of which less lies in the view, nothing is demanded."""
 
 MIRRORED = [1, 0, 2, 4, 3]
@@ -74,7 +74,7 @@ def draw_view(sources: list[Source], number: int, side: int, rng: Rng) -> View:
         chance = rng.random()
         if chance < 0.15 and np.isfinite(landmarks).all():
             wear_spectacles(view.image, landmarks, rng)
-        elif chance < 0.3:
+        elif chance < 0.35:
             cover_face(view.image, box, sources[rng.integers(len(sources))].image, rng)
     for damage, chance in ((light, 0.5), (blur, 0.25), (disturb, 0.4)):
         if rng.random() < chance:

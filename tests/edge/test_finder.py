@@ -1,0 +1,236 @@
+"""The face finder sees spectacles, leaning and small faces, and never crashes; what is damaged, haar stands in for."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.card import model_names
+from mien.cli import main
+from mien.detectors import HaarDetector, StepwiseDetector, open_detector
+from mien.detectors.finder import FinderDetector, frame
+from mien.face_maps import Found
+from mien.faces import Box, Image, LeaningBox
+from mien.finder_card import FINDER_FILE, Framing, read_finder_card
+from mien.health import Health
+from mien.preprocess import crop_face, to_gray
+from mien.recognizer import EmotionRecognizer
+from mien.sources import open_source
+from mien.streaming import Recognition
+from tests.edge.test_following import CLIPS, find_with_yunet
+from tests.edge.test_haar import FACE, count_found
+
+
+@pytest.fixture(scope="module")
+def finder() -> FinderDetector:
+    return FinderDetector()
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a finder with one wrong bit, which is the installed one for the time of a test."""
+    path = tmp_path / FINDER_FILE.name
+    content = bytearray(FINDER_FILE.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    shutil.copy(FINDER_FILE.with_suffix(".json"), tmp_path)
+    defaults = FinderDetector.__init__.__defaults__ or ()
+    monkeypatch.setattr(FinderDetector.__init__, "__defaults__", (path, *defaults[1:]))
+    return path
+
+
+def leaning(portrait: Image, degrees: float) -> Image:
+    """Return the gray portrait turned clockwise around its face."""
+    turn = cv2.getRotationMatrix2D(FACE.centre, -degrees, 1)
+    size = (portrait.shape[1], portrait.shape[0])
+    return cv2.warpAffine(to_gray(portrait), turn, size, borderMode=cv2.BORDER_REPLICATE)
+
+
+def test_the_face_of_a_portrait_is_found(finder: FinderDetector, portrait: Image) -> None:
+    (box,) = finder.detect(to_gray(portrait))
+    assert box.overlap(FACE) > 0.6
+    assert box.width == box.height
+    assert abs(box.roll_degrees) < 10
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.5, 1.7, 4.0])
+def test_boxes_are_in_pixels_of_the_frame(finder: FinderDetector, portrait: Image, scale: float) -> None:
+    (box,) = finder.detect(to_gray(cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)))
+    assert box.overlap(FACE.scaled(scale, scale)) > 0.6
+
+
+@pytest.mark.parametrize("degrees", [-40, -20, 20, 40])
+def test_a_leaning_head_is_found_and_cut_out_upright(finder: FinderDetector, portrait: Image, degrees: float) -> None:
+    upright = crop_face(to_gray(portrait), finder.detect(to_gray(portrait))[0], 0).astype(float)
+    picture = leaning(portrait, degrees)
+    (box,) = finder.detect(picture)
+    assert isinstance(box, LeaningBox)
+    assert box.roll_degrees == pytest.approx(degrees, abs=8)
+    levelled = np.corrcoef(upright.ravel(), crop_face(picture, box, 0).ravel())[0, 1]
+    as_it_is = np.corrcoef(upright.ravel(), crop_face(picture, Box(*box), 0).ravel())[0, 1]
+    assert levelled > 0.9
+    assert levelled > as_it_is
+
+
+def test_a_face_is_found_near_its_last_place_at_full_resolution(finder: FinderDetector, portrait: Image) -> None:
+    small = cv2.resize(to_gray(portrait), None, fx=0.35, fy=0.35, interpolation=cv2.INTER_AREA)
+    frame = np.full((1080, 1920), 90, np.uint8)
+    frame[500 : 500 + small.shape[0], 1500 : 1500 + small.shape[1]] = small
+    face = FACE.scaled(0.35, 0.35).moved(1500, 500)
+    for shift in (-10, 0, 10):
+        box, *_ = finder.detect_near(frame, face.moved(shift, 0), 0.5, is_known=True)
+        assert box.overlap(face) > 0.6
+
+
+def test_it_is_searched_in_one_step(finder: FinderDetector, portrait: Image) -> None:
+    assert isinstance(finder, StepwiseDetector)
+    assert finder.count_steps((360, 480)) == 1
+    assert finder.detect_step(to_gray(portrait), 0) == finder.detect(to_gray(portrait))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (300, 8000), (2000, 3), (33, 65), (360, 480)])
+@pytest.mark.parametrize("level", [0, 127, 255])
+def test_a_picture_of_one_colour_has_no_face_whatever_its_form(
+    finder: FinderDetector, shape: tuple[int, int], level: int
+) -> None:
+    assert finder.detect(np.full(shape, level, np.uint8)) == []
+
+
+def test_noise_of_any_form_crashes_nothing(finder: FinderDetector) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((7, 500), (97, 31), (320, 320), (1, 1)):
+        for box in finder.detect(rng.integers(0, 256, shape).astype(np.uint8)):
+            assert box.width >= 1
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((40, 40), np.float32),
+        np.zeros((40, 40, 4), np.uint8),
+        np.zeros((0, 40), np.uint8),
+        np.zeros((2, 40, 40, 3), np.uint8),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_one_line(finder: FinderDetector, picture: Image) -> None:
+    with pytest.raises(ValueError, match=r"^a frame is .*got [^\n]*$"):
+        finder.detect(picture)
+
+
+@pytest.mark.parametrize("box", [Box(-500, -500, 90, 90), Box(470, 350, 400, 400), Box(5, 5, 0, 0)])
+def test_a_place_beside_the_frame_has_no_face(finder: FinderDetector, portrait: Image, box: Box) -> None:
+    assert finder.detect_near(to_gray(portrait), box, 0.3, is_known=True) == []
+
+
+@pytest.mark.parametrize("options", [{"max_side": 39}, {"min_face": 0}, {"min_face": 1.1}, {"num_threads": 0}])
+def test_arguments_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="allowed"):
+        FinderDetector(**options)  # type: ignore[arg-type]
+
+
+def test_a_damaged_finder_is_refused_by_its_hash(damaged: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^{damaged} is not the file that its card describes \(sha256\)[^\n]*$"):
+        open_detector("finder")
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=rf"^{damaged} has 1000 bytes, its card says"):
+        open_detector("finder")
+    damaged.unlink()
+    with pytest.raises(FileNotFoundError, match=r"--detector haar$"):
+        open_detector("finder")
+
+
+def test_auto_takes_haar_for_a_damaged_finder_and_says_so_in_log_and_health(
+    damaged: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector = open_detector("auto")
+    assert isinstance(detector, HaarDetector)
+    assert f"haar finds the faces, for the face finder cannot: {damaged} is not the file" in caplog.text
+    health = Health()
+    with open_source("demo") as source:
+        Recognition(source, EmotionRecognizer(detector=detector), health).stop()
+    told = health.to_dict()
+    assert told["detector"] == "haar"
+    assert str(damaged) in told["detector_problem"]
+
+
+def test_auto_takes_the_finder_and_has_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    detectors = [open_detector(name, for_stills=stills) for name in ("auto", "finder") for stills in (False, True)]
+    assert {type(detector) for detector in detectors} == {FinderDetector}
+    assert {detector.problem for detector in detectors if isinstance(detector, FinderDetector)} == {""}
+    assert caplog.text == ""
+    assert isinstance(open_detector("haar"), HaarDetector)
+
+
+def test_the_finder_is_listed_and_is_no_classifier(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "finder_int8" not in model_names()
+    assert main(["models"]) == 0
+    assert "finder: " in capsys.readouterr().out
+    assert main(["run", "--source", "demo", "--model", "finder_int8"]) == 2
+    assert "unknown model 'finder_int8'" in capsys.readouterr().err
+
+
+def test_the_card_says_what_the_issue_of_a_finder_needs() -> None:
+    card = read_finder_card(FINDER_FILE.with_suffix(".json"))
+    assert card.size_bytes <= 250_000
+    assert card.strides == (8, 16, 32)
+    assert card.known_threshold <= card.score_threshold
+    with pytest.raises(ValueError, match="is not a face finder's card"):
+        read_finder_card(FINDER_FILE.with_name("mien_net_int8.json"))
+
+
+def test_json_keeps_boxes_of_four_numbers(portrait: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "leaning.png"), leaning(portrait, 30))
+    assert main(["image", str(tmp_path / "leaning.png"), "--json"]) == 0
+    (face,) = json.loads(capsys.readouterr().out)["faces"]
+    assert len(face["box"]) == 4
+    assert all(isinstance(number, int) for number in face["box"])
+
+
+def test_a_profile_leans_by_the_line_from_its_eyes_to_its_mouth() -> None:
+    # Both eyes in one place: the way to the mouth alone tells that the head leans by 30 degrees, clockwise.
+    down = np.array([-np.sin(np.radians(30)), np.cos(np.radians(30))])
+    eyes, mouth = np.array([50.0, 40]), np.array([50.0, 40]) + 20 * down
+    landmarks = np.stack([eyes, eyes, eyes + 10 * down, mouth, mouth])[None].astype(np.float32)
+    found = Found(np.array([[30, 30, 40, 50]], np.float32), landmarks, np.array([0.9], np.float32))
+    _, rolls = frame(found, Framing(1.0, 0.1))
+    assert rolls[0] == pytest.approx(30, abs=0.1)
+
+
+def test_faces_of_the_photographs_are_found(media: Path) -> None:
+    detector = FinderDetector()
+    found = count_found(detector, media)
+    files = sorted((media / "no_faces").glob("*.jpg"))
+    false = sum(len(detector.detect(to_gray(cv2.imread(str(file))))) for file in files)
+    print("found", {kind: f"{sum(faces)} of {len(faces)}" for kind, faces in found.items()}, f"{false} false boxes")
+    assert np.mean(found["plain"]) >= 0.96
+    assert np.mean(found["spectacles"]) >= 0.93
+    assert np.mean(found["hard"]) >= 0.6
+    assert false <= 6
+
+
+def test_a_face_is_followed_in_nearly_every_frame(media: Path) -> None:
+    model = media / "models" / "face_detection_yunet_2023mar.onnx"
+    if not model.exists():
+        pytest.skip(f"no {model}: the clips are judged by it")
+    with_face = followed = 0
+    for clip in CLIPS:
+        recognizer, ids = EmotionRecognizer(), set()
+        with open_source(str(media / "clips" / clip)) as source:
+            for frame in source:
+                faces = recognizer.recognize(frame.image, frame.time_s)
+                truth = find_with_yunet(model, frame.image)
+                with_face += bool(truth)
+                followed += any(box.has_inside(*face.box.centre) for box in truth for face in faces)
+                ids |= {face.track_id for face in faces}
+        assert len(ids) <= 3, clip
+    print(f"{followed} of {with_face} frames followed")
+    assert followed / with_face >= 0.95
+
+
+def test_bottles_are_no_faces(media: Path) -> None:
+    recognizer = EmotionRecognizer()
+    with open_source(str(media / "clips" / "bottles_no_face.mp4")) as source:
+        assert sum(len(recognizer.recognize(frame.image, frame.time_s)) for frame in source) <= 12
