@@ -118,6 +118,15 @@ def test_noise_of_any_form_crashes_nothing(finder: FinderDetector) -> None:
 def test_what_is_no_picture_is_refused_in_one_line(finder: FinderDetector, picture: Image) -> None:
     with pytest.raises(ValueError, match=r"^a frame is .*got [^\n]*$"):
         finder.detect(picture)
+    with pytest.raises(ValueError, match=r"^a frame is .*got [^\n]*$"):
+        finder.detect_near(picture, FACE, 0.3, is_known=True)
+    with pytest.raises(ValueError, match=r"^a frame is .*got [^\n]*$"):
+        finder.find(picture, 0.5)
+
+
+def test_a_wrong_number_of_threads_is_no_reason_to_take_haar() -> None:
+    with pytest.raises(ValueError, match="num_threads is 0: allowed is 1 or more"):
+        open_detector("auto", num_threads=0)
 
 
 @pytest.mark.parametrize("box", [Box(-500, -500, 90, 90), Box(470, 350, 400, 400), Box(5, 5, 0, 0)])

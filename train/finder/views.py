@@ -100,7 +100,7 @@ def _look(source: Source, sources: list[Source], side: int, rng: Rng) -> View:
     scale = min(scale, MAX_GROWTH)
     if scale < 0.5:  # what is left between would be aliased
         image = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA)
-    lean = rng.uniform(-1, 1) * (MAX_LEAN_DEGREES if rng.random() < 0.5 else 6)
+    lean = rng.uniform(-1, 1) * (MAX_LEAN_DEGREES if rng.random() < 0.6 else 6)
     is_mirrored = rng.random() < 0.5
     turn = _turn(middle, target, scale, lean, is_mirrored, rng)
     shrunk = np.array([width / image.shape[1], height / image.shape[0], 1])

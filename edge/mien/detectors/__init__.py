@@ -44,6 +44,8 @@ def open_detector(
         max_side, min_face = STILLS_SIDE, STILLS_MIN_FACE
     if name == "yunet":
         return YuNetDetector(require_published("yunet"), max_side, min_face)
+    if num_threads < 1:
+        raise ValueError(f"num_threads is {num_threads}: allowed is 1 or more")
     reason = ""
     if name != "haar":
         try:

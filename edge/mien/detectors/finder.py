@@ -72,9 +72,8 @@ class FinderDetector:
 
         Boxes are framed like FER2013's images, and know how far the head leans.
         """
-        picture = to_gray(picture)
         found = self.find(picture, self.card.score_threshold)
-        boxes = self._frame(found, picture.shape, self._min_face * min(picture.shape))
+        boxes = self._frame(found, picture.shape, self._min_face * min(picture.shape[:2]))
         return sorted(boxes, key=lambda box: box.area, reverse=True)
 
     def count_steps(self, shape: tuple[int, int]) -> int:
@@ -87,29 +86,24 @@ class FinderDetector:
 
     def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
         """Return faces of about a box's size near it, the likeliest first."""
-        face = int(REGION / (1 + 2 * reach))
-        region, left, top, scale = cut_region(picture, box, reach, face)
-        region = region[:REGION, :REGION]
-        found = self._search(region, self.card.known_threshold if is_known else self.card.score_threshold)
-        smallest, largest = (face * size for size in REGION_SIZES)
-        return [
-            one.scaled(1 / scale, 1 / scale).moved(left, top)
-            for one in self._frame(found, region.shape, smallest)
-            if one.width <= largest
-        ]
+        picture = to_gray(picture)
+        region, left, top, scale = cut_region(picture, box, reach, int(REGION / (1 + 2 * reach)))
+        threshold = self.card.known_threshold if is_known else self.card.score_threshold
+        found = self._search(region[:REGION, :REGION], threshold, (REGION, REGION))
+        smallest, largest = (max(box.width, box.height, 1) * size for size in REGION_SIZES)
+        found = _placed(found, 1 / scale, left, top)
+        return [one for one in self._frame(found, picture.shape, smallest) if one.width <= largest]
 
     def find(self, picture: Image, min_score: float) -> Found:
-        """Return the faces in (H, W) uint8 as the network sees them, in pixels of the picture, the likeliest first."""
-        small, scale = shrink(picture, self.max_side)
-        found = self._search(small, min_score)
-        grow = np.float32(1 / scale)
-        return Found(found.boxes * grow, found.landmarks * grow, found.scores)
-
-    def _search(self, picture: Image, min_score: float) -> Found:
-        """Search a picture as it is, in the top left corner of a black one whose sides are multiples of a cell."""
-        height, width = picture.shape
+        """Return the faces in a picture as the network sees them, in pixels of the picture, the likeliest first."""
+        small, scale = shrink(to_gray(picture), self.max_side)
         cell = self.card.strides[-1]
-        shape = (-(-height // cell) * cell, -(-width // cell) * cell)
+        height, width = (-(-side // cell) * cell for side in small.shape)
+        return _placed(self._search(small, min_score, (height, width)), 1 / scale, 0, 0)
+
+    def _search(self, picture: Image, min_score: float, shape: tuple[int, int]) -> Found:
+        """Search a picture as it is, in the top left corner of a black one of a shape of multiples of a cell."""
+        height, width = picture.shape
         if shape != picture.shape:
             room = self._room(shape)
             room.fill(0)
@@ -126,6 +120,13 @@ class FinderDetector:
             LeaningBox.leaning(Box(round(x), round(y), round(side), round(side)), roll)
             for (x, y, side), roll in zip(squares[is_in].tolist(), rolls[is_in].tolist(), strict=True)
         ]
+
+
+def _placed(found: Found, scale: float, left: int, top: int) -> Found:
+    """Return faces of a part of a picture in pixels of the picture."""
+    corner, grow = np.array([left, top], np.float32), np.float32(scale)
+    boxes = np.concatenate([found.boxes[:, :2] * grow + corner, found.boxes[:, 2:] * grow], axis=1)
+    return Found(boxes, found.landmarks * grow + corner, found.scores)
 
 
 def frame(found: Found, framing: Framing) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
