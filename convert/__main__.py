@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from convert.finder.command import convert_run, is_finder
 from convert.settings import METHODS, STATIC, VARIANTS, Settings
 from mien.native_log import prepare_tensorflow, quiet_native_log
 
@@ -17,7 +18,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Write .tflite files with their cards, and conversion.md that compares them: each one is run in "
         "every TFLite runtime here before it gets its name. Int8 comes from post-training quantization with a seeded, "
         "class-balanced subset of Training.",
-        epilog="python -m convert inspect FILE.tflite shows operators, shapes, quantization and multiply-adds.",
+        epilog="A run of `python -m train finder` has options of its own: python -m convert RUN --help. python -m "
+        "convert inspect FILE.tflite shows operators, shapes, quantization and multiply-adds.",
     )
     parser.add_argument("model", type=Path, help="a run of `python -m train`, or a .keras or .h5 file")
     parser.add_argument(
@@ -46,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         if words[:1] == ["inspect"]:
             return _inspect(words[1:])
         prepare_tensorflow()
+        if words and is_finder(Path(words[0])):
+            return convert_run(words)
         return _convert(_parse(words), words)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -109,7 +108,8 @@ def convert(
             variants = [_with_confidence(variant, folder, labels) for variant in variants]
         refused = refusal(variants, settings.max_drop)
         if not refused:
-            _publish([variant for variant in variants if variant.is_proven], folder, out)
+            cards = {variant.stem: variant.card.to_json() for variant in variants if variant.is_proven and variant.card}
+            publish(cards, folder, out)
     has_tests = bool(pictures.is_test.any())
     return Conversion(
         tuple(variants), calibration, settings, float32, images, is_own, has_tests, made["converter"], refused
@@ -214,15 +214,20 @@ def _with_confidence(variant: Variant, folder: Path, labels: npt.NDArray[Any]) -
     return replace(variant, card=card, confidence=chosen)
 
 
-def _publish(variants: Sequence[Variant], folder: Path, out: Path) -> None:
-    """Move the files and their cards, which are complete, to where they belong."""
-    names = [f"{variant.stem}{suffix}" for variant in variants for suffix in (".tflite", ".json")]
+def publish(cards: dict[str, str], folder: Path, out: Path) -> None:
+    """Move files with their cards, which are complete, to where they belong: all of them, or none.
+
+    Args:
+        cards: stem of a `.tflite` file in `folder` -> the text of its card.
+        folder: where the files are, on the same disk as `out`.
+        out: where they belong.
+    """
+    names = [f"{stem}{suffix}" for stem in cards for suffix in (".tflite", ".json")]
     for name in names:
         if (out / name).is_dir():
             raise IsADirectoryError(f"{out / name} is a folder: remove it, or give another --out")
-    for variant in variants:
-        assert variant.card is not None
-        (folder / f"{variant.stem}.json").write_text(variant.card.to_json(), encoding="utf-8")
+    for stem, card in cards.items():
+        (folder / f"{stem}.json").write_text(card, encoding="utf-8")
     for name in names:
         os.replace(folder / name, out / name)
 

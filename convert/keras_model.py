@@ -15,13 +15,7 @@ def load(keras_file: Path) -> keras.Model:
         FileNotFoundError: there is no such file.
         ValueError: it is no Keras model, or none that can be converted.
     """
-    if not keras_file.is_file():
-        raise FileNotFoundError(f"no model at {keras_file}: give a run of `python -m train` or a .keras file")
-    try:
-        model = keras.saving.load_model(keras_file, compile=False)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError, BadZipFile) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"{keras_file} is not a Keras model ({reason}): give a .keras or .h5 file") from error
+    model = read_keras(keras_file)
     inputs, outputs = getattr(model, "inputs", None) or [], getattr(model, "outputs", None) or []
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
@@ -36,7 +30,24 @@ def load(keras_file: Path) -> keras.Model:
         )
     if any(isinstance(getattr(model, end, None), dict) for end in ("input", "output")):  # one that has a name
         model = keras.Model(inputs[0], outputs[0], name=model.name)
-    for variable in model.variables:
+    return model
+
+
+def read_keras(keras_file: Path) -> keras.Model:
+    """Read a Keras model of any kind.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no Keras model, or holds weights that are no numbers.
+    """
+    if not keras_file.is_file():
+        raise FileNotFoundError(f"no model at {keras_file}: give a run of `python -m train` or a .keras file")
+    try:
+        model = keras.saving.load_model(keras_file, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, BadZipFile) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"{keras_file} is not a Keras model ({reason}): give a .keras or .h5 file") from error
+    for variable in getattr(model, "variables", ()):
         if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
             raise ValueError(f"{keras_file}: {variable.path} holds values that are no numbers (NaN): train it again")
     return model

@@ -41,14 +41,18 @@ WRAPPER = "converted"
 """Name of the model around the model: the first part of every tensor's name."""
 
 
-def to_float32(model: keras.Model) -> bytes:
+def to_float32(model: keras.Model, shape: Sequence[int] | None = None) -> bytes:
     """Convert a Keras model with TensorFlow's converter, one image at a time.
+
+    Args:
+        model: with one input.
+        shape: (height, width, channels) of the image; None for the model's own.
 
     Raises:
         ValueError: it has a layer that TFLite has no operator for.
     """
     # A free batch size would leave operators in the graph that compute shapes.
-    image = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="image")
+    image = keras.Input(batch_shape=(1, *(shape or model.input_shape[1:])), name="image")
     fixed = keras.Model(image, model(image), name=WRAPPER)
     try:
         return bytes(tf.lite.TFLiteConverter.from_keras_model(fixed).convert())

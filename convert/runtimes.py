@@ -65,10 +65,11 @@ class Probes:
     Args:
         runtimes: from `find_runtimes`.
         images: `.npy` file of (N, height, width, channels) uint8 that all questions are about.
+        program: the module that runs a file; `convert.probe` is for classifiers.
     """
 
-    def __init__(self, runtimes: dict[str, Path], images: Path) -> None:
-        self._runtimes, self._images = runtimes, images
+    def __init__(self, runtimes: dict[str, Path], images: Path, program: str = "convert.probe") -> None:
+        self._runtimes, self._images, self._program = runtimes, images, program
         self._running: set[subprocess.Popen[str]] = set()
         self._is_stopped = False
 
@@ -84,12 +85,12 @@ class Probes:
         Raises:
             RunError: it cannot load or run the file.
         """
-        result = self._run(runtime, model, ["--count", str(count)], on_progress)
+        result = self.run(runtime, model, ["--count", str(count)], on_progress)
         return Answers(str(result["version"]), result["answers"])
 
     def time_one(self, runtime: str, model: Path, seconds: float) -> float:
         """Return the median milliseconds of one image on one thread; arguments and errors as those of `answer`."""
-        return float(self._run(runtime, model, ["--seconds", str(seconds)], lambda _: None)["latency_ms"])
+        return float(self.run(runtime, model, ["--seconds", str(seconds)], lambda _: None)["latency_ms"])
 
     def stop(self) -> None:
         """End what runs, and what is about to."""
@@ -97,14 +98,15 @@ class Probes:
         for process in list(self._running):
             process.kill()
 
-    def _run(
+    def run(
         self, runtime: str, model: Path, options: list[str], on_progress: Callable[[int], None]
     ) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the arrays that the program writes, given options of its own; errors as those of `answer`."""
         environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'edge'}"}
         with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "log", "w+", encoding="utf-8") as log:
             out = Path(folder) / "out.npz"
             files = [str(path) for path in (model, self._images, out)]
-            command = [str(self._runtimes[runtime]), "-m", "convert.probe", runtime, *files, *options]
+            command = [str(self._runtimes[runtime]), "-m", self._program, runtime, *files, *options]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process:
                 self._running.add(process)
                 if self._is_stopped:

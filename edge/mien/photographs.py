@@ -4,6 +4,7 @@ Training, conversion and benchmarks read them here, so that all three hold back 
 """
 
 import csv
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,15 @@ def read_photographs(folder: str | Path, part: str) -> list[Photograph]:
         for name in sorted({*faces, *negatives})
         if parts[name] == part
     ]
+
+
+def hash_photographs(folder: str | Path) -> str:
+    """Return the hash of what the CSV files of a folder say, hexadecimal."""
+    found = hashlib.sha256()
+    for name in ("faces.csv", "ignore.csv", "negatives.csv"):
+        if (path := Path(folder) / name).is_file():
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def assign_parts(names: Iterable[str]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The command line of `python -m train finder`."""
 
 import argparse
-import hashlib
 import shlex
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -43,14 +42,14 @@ def main(words: list[str]) -> int:
         from train.finder.report import write_report
         from train.finder.training import FinderConfig, train_finder
     arguments: dict[str, Any] = vars(build_parser().parse_args(words))
-    from mien.photographs import read_photographs
+    from mien.photographs import hash_photographs, read_photographs
 
     config = FinderConfig(
         **{item.name: arguments[item.name] for item in fields(FinderConfig) if item.name in arguments}
     )
     data, start = arguments["data"], arguments["start"]
     training, validation = (read_photographs(data, part) for part in ("training", "validation"))
-    facts = {"data_sha256": _hash(data), "start": start and str(start), "backend": keras.backend.backend()}
+    facts = {"data_sha256": hash_photographs(data), "start": start and str(start), "backend": keras.backend.backend()}
     faces = sum(len(photograph.boxes) for photograph in training)
     print(f"{faces:,} faces on {len(training):,} photographs to learn from, {len(validation):,} to validate on")
     model = train_finder(training, validation, config, arguments["out"], facts, arguments["resume"], start)
@@ -71,12 +70,3 @@ def out_of(words: list[str]) -> Path:
     """Return the run's folder that a command line names."""
     out: Path = build_parser().parse_args(words).out
     return out
-
-
-def _hash(folder: Path) -> str:
-    """Return the hash of what the CSV files of a folder say."""
-    found = hashlib.sha256()
-    for name in ("faces.csv", "ignore.csv", "negatives.csv"):
-        if (folder / name).is_file():
-            found.update((folder / name).read_bytes())
-    return found.hexdigest()

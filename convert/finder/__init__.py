@@ -1,0 +1,1 @@
+"""Conversion of the face finder: maps instead of classes, judged by average precision; else as for classifiers."""

@@ -1,0 +1,129 @@
+"""From which score on a box is a face: chosen on validation photographs, by what int8 itself answers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from convert.finder.pictures import PictureSet
+from convert.finder.probe import MIN_SCORE
+from convert.finder.proof import FinderAnswers
+from mien.detection_metrics import MIN_WIDTH, SAME_FACE, Truth, average_precision, judge
+from mien.face_maps import Found, overlaps
+
+OVERLAPS = (0.3, 0.35, 0.4, 0.45, 0.5)
+"""Those that are tried in non-maximum suppression."""
+
+FALSE_BOXES_PER_PICTURE = 0.01
+
+STEP = 0.001
+"""Thresholds are multiples of it."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How good boxes from a threshold on are: shares of the boxes that are right, and of the faces that are found."""
+
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What was chosen.
+
+    Attributes:
+        overlap: of two boxes that overlap more, one goes.
+        score, known: the card's thresholds.
+        photographs: how many there were.
+        empty: how many of them without faces.
+        false_boxes: on those at `score`, in the runtime with most of them.
+        average_precisions: at each overlap that was tried.
+        rates, known_rates: at `score` and at `known`.
+    """
+
+    overlap: float
+    score: float
+    known: float
+    photographs: int
+    empty: int
+    false_boxes: int
+    average_precisions: dict[str, float]
+    rates: Rates
+    known_rates: Rates
+
+
+def choose_thresholds(answers: Sequence[FinderAnswers], pictures: PictureSet) -> Thresholds:
+    """Choose by what each runtime answers; the first one decides about the overlap.
+
+    Known faces need half the odds: that a face was there a moment ago makes one there at least twice as likely, and
+    odds multiply (Bayes).
+
+    Raises:
+        ValueError: there are no pictures with or without faces to choose on.
+    """
+    is_empty = pictures.is_empty()
+    if not is_empty.any() or not pictures.count_faces(MIN_WIDTH):
+        raise ValueError(
+            "the photographs have no validation pictures with and without faces, so no threshold can be chosen: "
+            "bring more rows for faces.csv and negatives.csv"
+        )
+    precisions = {overlap: average_precision(answers[0].faces(overlap), pictures.truths) for overlap in OVERLAPS}
+    overlap = max(OVERLAPS, key=lambda one: precisions[one])
+    faces = [one.faces(overlap) for one in answers]
+    false = [false_scores(one, is_empty) for one in faces]
+    allowed = math.floor(FALSE_BOXES_PER_PICTURE * is_empty.sum())
+    score = max(_least_threshold(scores, allowed) for scores in false)
+    known = max(MIN_SCORE, round(score / (2 - score), 3))
+    return Thresholds(
+        overlap=overlap,
+        score=score,
+        known=known,
+        photographs=len(pictures.truths),
+        empty=int(is_empty.sum()),
+        false_boxes=max(int((scores >= score).sum()) for scores in false),
+        average_precisions={str(one): round(value, 4) for one, value in precisions.items()},
+        rates=measure_rates(faces[0], pictures.truths, score),
+        known_rates=measure_rates(faces[0], pictures.truths, known),
+    )
+
+
+def false_scores(faces: Sequence[Found], is_empty: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Return the scores of all boxes in pictures without faces, (N,) descending."""
+    scores = [one.scores for one, empty in zip(faces, is_empty, strict=True) if empty]
+    found = np.concatenate(scores) if scores else np.empty(0, np.float32)
+    return np.sort(found)[::-1]
+
+
+def measure_rates(faces: Sequence[Found], truths: Sequence[Truth], score: float) -> Rates:
+    """Return precision and recall from a score on, of faces and boxes that count; NaN where there are none."""
+    kept = [one.take(one.scores >= score) for one in faces]
+    judged = [judge(one, truth) for one, truth in zip(kept, truths, strict=True)]
+    right = sum(int(is_right.sum()) for _, is_right in judged)
+    boxes = sum(int(counted.sum()) for counted, _ in judged)
+    total = sum(int((truth.boxes[:, 2] >= MIN_WIDTH * truth.width).sum()) for truth in truths)
+    return Rates(right / boxes if boxes else math.nan, right / total if total else math.nan)
+
+
+def recall_of_band(
+    faces: Sequence[Found], truths: Sequence[Truth], score: float, least: float, most: float
+) -> tuple[int, int]:
+    """Return how many faces of a band of widths, in shares of their picture's, are found, and how many there are."""
+    right = total = 0
+    for one, truth in zip(faces, truths, strict=True):
+        shares = truth.boxes[:, 2] / truth.width
+        is_in = (shares >= least) & (shares < most)
+        is_found = overlaps(truth.boxes, one.boxes[one.scores >= score]).max(axis=1, initial=0) >= SAME_FACE
+        total += int(is_in.sum())
+        right += int((is_in & is_found).sum())
+    return right, total
+
+
+def _least_threshold(false: npt.NDArray[np.float32], allowed: int) -> float:
+    """Return the least threshold that at most so many of the scores, (N,) descending, reach."""
+    if len(false) <= allowed:
+        return MIN_SCORE
+    above = (math.floor(float(false[allowed]) / STEP) + 1) * STEP
+    return round(min(max(above, MIN_SCORE), 1 - STEP), 3)
