@@ -5,18 +5,19 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from mien.card import MODELS_DIR, find_model
+from mien.card import FINDER, MODELS_DIR, find_model
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "models"
 
 
 def find_models() -> list[Path]:
-    """Return the files of all our models: float Keras, float TFLite, and int8 from the package."""
-    return [
+    """Return the files of all our classifiers: float Keras, float TFLite, and int8 from the package."""
+    files = [
         *sorted(PUBLISHED.rglob("*.keras")),
         *sorted(PUBLISHED.rglob("*.tflite")),
         *sorted(MODELS_DIR.glob("*.tflite")),
     ]
+    return [file for file in files if file.parent.name != "finder" and file.stem != FINDER]
 
 
 def add_models_argument(parser: argparse.ArgumentParser) -> None:

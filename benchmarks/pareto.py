@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.figures import name_points, new_figure
 from benchmarks.machine import describe, machine_card
 from benchmarks.record import measure, read_record, write_record
-from mien.card import MODELS_DIR, read_card
+from mien.card import FINDER, MODELS_DIR, read_card
 from mien.classifier import EmotionClassifier
 from mien.native_log import quiet_native_log
 
@@ -234,7 +234,7 @@ def _read(run: Path) -> tuple[dict[str, Any], Path]:
         }
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run} is damaged ({error!r}): finish the run again with --resume") from error
-    ours = [file for file in MODELS_DIR.glob("*_int8.tflite") if _is_from(file, settings)]
+    ours = [file for file in MODELS_DIR.glob("*_int8.tflite") if file.stem != FINDER and _is_from(file, settings)]
     files = sorted(run.glob("*_int8.tflite")) or ours
     if len(files) != 1:
         found = f"{len(files)} int8 files, allowed is one" if files else "no int8 file"

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         if words[:1] == ["inspect"]:
             return _inspect(words[1:])
         prepare_tensorflow()
-        if words and is_finder(Path(words[0])):
+        if any(is_finder(Path(word)) for word in words if not word.startswith("-")):
             return convert_run(words)
         return _convert(_parse(words), words)
     except KeyboardInterrupt:

@@ -95,8 +95,14 @@ def test_every_model_runs_in_tflite_runtime_too(wheel: Path, tmp_path: Path) -> 
 
     models = [*(REPOSITORY / "models").rglob("*.tflite"), *(REPOSITORY / "edge/mien/models").glob("*.tflite")]
     code = (
-        "import sys, numpy, mien\n"
+        "import sys, numpy, mien, mien.detectors.finder\n"
+        "from pathlib import Path\n"
         "for model in sys.argv[1:]:\n"
+        "    if Path(model).stem.startswith('finder'):\n"
+        "        finder = mien.detectors.finder.FinderDetector(Path(model))\n"
+        "        assert finder.detect(numpy.zeros((240, 320), numpy.uint8)) == []\n"
+        "        print(finder.runtime)\n"
+        "        continue\n"
         "    classifier = mien.EmotionClassifier(model)\n"
         "    faces = numpy.random.default_rng(0).integers(0, 256, (3, 48, 48), numpy.uint8)\n"
         "    assert abs(classifier.predict(faces).sum(axis=1) - 1).max() < 0.02\n"

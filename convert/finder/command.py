@@ -3,16 +3,18 @@
 import argparse
 import json
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from mien.native_log import quiet_native_log
 
 
 def is_finder(model: Path) -> bool:
-    """Return whether a run is that of a face finder, by its `run.json` or by its name."""
-    run = (model if model.is_dir() else model.parent) / "run.json"
+    """Return whether a run's folder, or a `.keras` file, holds a face finder: by the name of the network in it."""
+    file = model / "model.keras" if model.is_dir() else model
     try:
-        return bool(json.loads(run.read_text(encoding="utf-8")).get("model") == "finder")
-    except (OSError, ValueError, AttributeError):
+        with ZipFile(file) as archive:
+            return bool(json.loads(archive.read("config.json"))["config"]["name"] == "finder")
+    except (OSError, BadZipFile, ValueError, KeyError, TypeError):
         return False
 
 

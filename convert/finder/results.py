@@ -1,6 +1,7 @@
 """What a conversion of the face finder wants and brings, and the card that comes of it."""
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,7 +98,8 @@ def make_card(variant: str, conversion: FinderConversion, run: dict[str, Any]) -
     """
     content, chosen = conversion.files.contents[variant], conversion.thresholds
     made: dict[str, Any] = {
-        "training": run,
+        # Where its start lay on somebody's disk is nobody's business.
+        "training": {name: Path(value).name if name == "start" and value else value for name, value in run.items()},
         "converter": conversion.converter,
         "thresholds": {
             "photographs": chosen.photographs,
@@ -145,8 +147,13 @@ def make_card(variant: str, conversion: FinderConversion, run: dict[str, Any]) -
 def _metrics(proof: FinderProof) -> dict[str, Any]:
     return {
         "average_precision": round(proof.average_precision, 4),
-        "precision": round(proof.precision, 4),
-        "recall": round(proof.recall, 4),
+        "precision": _rounded(proof.precision),
+        "recall": _rounded(proof.recall),
         "false_boxes": proof.false_boxes,
         "found_by_width": {band: {"found": one, "faces": all_} for band, (one, all_) in proof.found_by_width.items()},
     }
+
+
+def _rounded(share: float) -> float | None:
+    """Return a share for JSON, which has no NaN."""
+    return None if math.isnan(share) else round(share, 4)

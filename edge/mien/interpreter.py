@@ -96,7 +96,7 @@ class TFLiteModel(_Interpreter):
         super().__init__(content, num_threads, runtime)
         outputs = self._allocate()
         if len(outputs) != 1:
-            raise ValueError(f"a model with {len(outputs)} outputs: allowed is one")
+            raise ValueError(f"a model with 1 inputs and {len(outputs)} outputs: allowed is one of each")
         self.output, self._output_index = _spec(outputs[0]), outputs[0]["index"]
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

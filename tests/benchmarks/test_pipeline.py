@@ -218,7 +218,7 @@ def test_the_naive_loop_counts_faces(portrait: Image) -> None:
         (["--source", "rtsp://camera/stream"], "error: no clip at rtsp://camera/stream"),
         (["--source", "docs/images/web.png"], "error: --source docs/images/web.png is no video"),
         (["--threads", "0"], "error: threads is 0 (--threads): allowed is 1 to 64"),
-        (["--detector", "hare"], "error: detector is 'hare' (--detector): allowed are auto, haar, yunet"),
+        (["--detector", "hare"], "error: detector is 'hare' (--detector): allowed are auto, finder, haar, yunet"),
         (["--frames", "1"], "error: --frames 1 must be 2 or more"),
         (["--memory-frames", "0"], "error: --memory-frames 0 must be 1 or more"),
     ],

@@ -199,7 +199,7 @@ def test_a_long_series_is_thinned_by_medians() -> None:
         (["--minutes", "0"], "error: --minutes 0: allowed is more than 0"),
         (["--minutes", "nan"], "error: --minutes nan: allowed is more than 0"),
         (["--source", "nothing.mp4"], "error: no clip at nothing.mp4"),
-        (["--detector", "hare"], "error: detector is 'hare' (--detector): allowed are auto, haar, yunet"),
+        (["--detector", "hare"], "error: detector is 'hare' (--detector): allowed are auto, finder, haar, yunet"),
     ],
 )
 def test_a_mistake_gets_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ def write_run(folder: Path, seed: int = 0) -> Path:
             outputs[f"geometry{stride}"] = layers.Conv2D(14, 1, name=f"geometry{stride}")(x)
     folder.mkdir(parents=True)
     keras.Model(image, outputs, name="finder").save(folder / "model.keras")
-    (folder / "run.json").write_text(json.dumps({"model": "finder", "seed": seed}))
+    (folder / "run.json").write_text(json.dumps({"model": "finder", "seed": seed, "start": "/home/me/old/model.keras"}))
     return folder
 
 
@@ -54,7 +54,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_becomes_two_proven_files(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "run")
     write_framing(run)
-    command = [str(run), "--data", str(photographs), "--calibration-size", "8", "--licence", "MIT", "--max-drop", "1"]
+    command = ["--data", str(photographs), str(run), "--calibration-size", "8", "--licence", "MIT", "--max-drop", "1"]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "finder_int8.tflite" in printed and "conversion.md" in printed
@@ -67,7 +67,7 @@ def test_a_run_becomes_two_proven_files(photographs: Path, tmp_path: Path, capsy
         assert (card.framing.side, card.framing.rise) == (1.1, 0.05)
         assert card.known_threshold <= card.score_threshold
         assert "ai-edge-litert" in card.runtimes
-        assert card.made["training"] == {"model": "finder", "seed": 0}
+        assert card.made["training"] == {"model": "finder", "seed": 0, "start": "model.keras"}
     _, card = read_finder(run / "finder_int8.tflite")
     assert (card.input.scale, card.input.zero_point) == (1.0, -128)
     assert card.made["calibration"]["photographs"] == 8
@@ -109,6 +109,7 @@ def test_missing_data_and_wrong_models_are_told_in_one_line(
     assert main([str(run), "--data", str(photographs), "--calibration-size", "100000"]) == 1
     assert capsys.readouterr().err.startswith("error: --calibration-size 100000: allowed is 1 to")
     plain = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    plain.name = "finder"
     plain.save(run / "model.keras")
     assert main([str(run), "--data", str(photographs)]) == 1
     assert "is not a face finder" in capsys.readouterr().err

@@ -16,6 +16,7 @@ import pytest
 
 import mien
 from mien.channel import Channel
+from mien.detectors import HaarDetector
 from mien.faces import Face, FrameResult, Image
 from mien.health import Health
 from mien.outputs.base import Output
@@ -51,6 +52,7 @@ class SlowRecognizer(EmotionRecognizer):
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self.seen = seconds, ()
+        self.detector = HaarDetector()
 
     def reset(self) -> None: ...
 

@@ -305,6 +305,7 @@ class Onlooker:
     """Stands for a recognizer: person 1 is always there, and another passer-by in each frame."""
 
     seen: tuple[Box, ...] = ()
+    detector = HaarDetector()
 
     def __init__(self) -> None:
         self._count = 1
