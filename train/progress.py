@@ -66,7 +66,8 @@ class RunProgress:
     def _describe(self, logs: dict[str, float]) -> str:
         text = f"epoch {min(len(self._history) + 1, self._epochs)}/{self._epochs}"
         if logs:
-            text += f" {self._measures(logs, '')}"
+            text += f" loss {logs['loss']:.2f}"
+            text += f" {self._goal} {logs[self._goal]:.1%}" if self._goal in logs else ""
         if self._history:
             column = f"val_{self._goal}"
             best = max(row[column] for row in self._history)
@@ -79,7 +80,8 @@ class RunProgress:
         if f"{prefix}loss" in row:
             parts.append(f"loss {row[f'{prefix}loss']:.4f}")
         if f"{prefix}{self._goal}" in row:
-            parts.append(f"{self._goal.replace('_', ' ')} {row[f'{prefix}{self._goal}']:.2%}")
+            share, digits = row[f"{prefix}{self._goal}"], 2 if prefix else 1
+            parts.append(f"{self._goal.replace('_', ' ')} {share:.{digits}%}")
         return ", ".join(parts)
 
 

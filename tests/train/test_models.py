@@ -133,6 +133,7 @@ def test_the_narrow_resemotenet_fits_a_small_device() -> None:
         ["mien_net", "1.00"],
         ["mini_xception", "1.00"],
         ["resemotenet", "0.24"],
+        ["finder", "1.00"],
     ]
     assert "80.26 M" in lines[2]
     assert "239.5 M" in lines[2]
