@@ -1,7 +1,6 @@
 """The face finder's conversion: two files, proven in every runtime here, with thresholds and framing in their cards."""
 
 import json
-import math
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -26,16 +25,13 @@ from convert.finder.pictures import (
 )
 from convert.finder.proof import FinderAnswers, Job, answer_all, time_files
 from convert.finder.results import FinderConversion, FinderProof, FinderSettings, make_card
-from convert.finder.thresholds import Thresholds, choose_thresholds, false_scores, measure_rates, recall_of_band
+from convert.finder.thresholds import Thresholds, choose_thresholds, false_scores, measure_rates
 from convert.proof import Progress
 from convert.runtimes import find_runtimes
-from mien.detection_metrics import MIN_WIDTH, average_precision
+from mien.detection_metrics import MIN_WIDTH, average_precision, recall_by_width
 from mien.fer2013 import USAGES, load_fer2013
 from mien.finder_card import Framing, read_finder_card
 from mien.photographs import hash_photographs, read_photographs
-
-BANDS = ((0.0, MIN_WIDTH), (MIN_WIDTH, 0.15), (0.15, 0.3), (0.3, math.inf))
-"""Widths of faces, as shares of their picture's."""
 
 VARIANTS = ("float32", "int8")
 SIZE_CHECKS = 10
@@ -174,12 +170,7 @@ def _prove(
         runtime=runtime,
         version=answers.version,
         average_precision=average_precision(faces, tested.truths),
-        found_by_width={
-            f"{least:.0%} to {most:.0%}" if math.isfinite(most) else f"above {least:.0%}": recall_of_band(
-                faces, tested.truths, chosen.score, least, most
-            )
-            for least, most in BANDS
-        },
+        found_by_width=recall_by_width(faces, tested.truths, chosen.score),
         precision=rates.precision,
         recall=rates.recall,
         false_boxes=int((false_scores(faces, tested.is_empty()) >= chosen.score).sum()),

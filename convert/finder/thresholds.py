@@ -10,8 +10,8 @@ import numpy.typing as npt
 from convert.finder.pictures import PictureSet
 from convert.finder.probe import MIN_SCORE
 from convert.finder.proof import FinderAnswers
-from mien.detection_metrics import MIN_WIDTH, SAME_FACE, Truth, average_precision, judge
-from mien.face_maps import Found, overlaps
+from mien.detection_metrics import MIN_WIDTH, Truth, average_precision, judge
+from mien.face_maps import Found
 
 OVERLAPS = (0.3, 0.35, 0.4, 0.45, 0.5)
 """Those that are tried in non-maximum suppression."""
@@ -105,20 +105,6 @@ def measure_rates(faces: Sequence[Found], truths: Sequence[Truth], score: float)
     boxes = sum(int(counted.sum()) for counted, _ in judged)
     total = sum(int((truth.boxes[:, 2] >= MIN_WIDTH * truth.width).sum()) for truth in truths)
     return Rates(right / boxes if boxes else math.nan, right / total if total else math.nan)
-
-
-def recall_of_band(
-    faces: Sequence[Found], truths: Sequence[Truth], score: float, least: float, most: float
-) -> tuple[int, int]:
-    """Return how many faces of a band of widths, in shares of their picture's, are found, and how many there are."""
-    right = total = 0
-    for one, truth in zip(faces, truths, strict=True):
-        shares = truth.boxes[:, 2] / truth.width
-        is_in = (shares >= least) & (shares < most)
-        is_found = overlaps(truth.boxes, one.boxes[one.scores >= score]).max(axis=1, initial=0) >= SAME_FACE
-        total += int(is_in.sum())
-        right += int((is_in & is_found).sum())
-    return right, total
 
 
 def _least_threshold(false: npt.NDArray[np.float32], allowed: int) -> float:

@@ -3,6 +3,7 @@
 Everingham et al. 2010, *The Pascal Visual Object Classes Challenge*, section 4.2; all points of the curve count.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ SAME_FACE = 0.5
 
 MIN_WIDTH = 0.08
 """Faces narrower than this share of their picture neither count nor harm."""
+
+
+BANDS = ((0.0, MIN_WIDTH), (MIN_WIDTH, 0.15), (0.15, 0.3), (0.3, math.inf))
+"""Widths of faces, as shares of their picture's."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +87,18 @@ def judge(
         elif in_ignored[row] or found.boxes[row, 2] < min_width * truth.width:
             counted[row] = False
     return counted, right
+
+
+def recall_by_width(found: Sequence[Found], truths: Sequence[Truth], score: float) -> dict[str, tuple[int, int]]:
+    """Return for each of `BANDS` how many of its faces are found from a score on, and how many there are."""
+    counts = {}
+    for least, most in BANDS:
+        right = total = 0
+        for one, truth in zip(found, truths, strict=True):
+            shares = truth.boxes[:, 2] / truth.width
+            is_in = (shares >= least) & (shares < most)
+            is_found = overlaps(truth.boxes, one.boxes[one.scores >= score]).max(axis=1, initial=0) >= SAME_FACE
+            total += int(is_in.sum())
+            right += int((is_in & is_found).sum())
+        counts[f"{least:.0%} to {most:.0%}" if math.isfinite(most) else f"above {least:.0%}"] = right, total
+    return counts

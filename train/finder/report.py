@@ -1,14 +1,12 @@
 """The report of a face finder's run: how it went, and what it finds on photographs that it never saw."""
 
-import math
 from dataclasses import fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mien.detection_metrics import MIN_WIDTH, SAME_FACE, Truth, average_precision
-from mien.face_maps import Found, overlaps
+from mien.detection_metrics import MIN_WIDTH, average_precision, recall_by_width
 from mien.faces import Image
 from mien.files import write_text_whole, write_whole
 from mien.photographs import Photograph
@@ -19,9 +17,6 @@ from train.finder.training import FinderConfig, read_history
 from train.finder.views import Source, View, draw_view
 from train.learner import load_network
 from train.models.finder import build
-
-BANDS = ((0.0, MIN_WIDTH), (MIN_WIDTH, 0.15), (0.15, 0.3), (0.3, math.inf))
-"""Widths of faces, as shares of their picture's."""
 
 SCORE = 0.5
 VIEWS, ROWS, SIDE = 24, 3, 160
@@ -40,11 +35,10 @@ def write_report(
     plot_history(history, out / "history.png")
     write_whole(out / "views.png", lambda path: cv2.imwrite(str(path), draw_views(training, config.seed)))
     cost = measure_complexity(build(120, 160))
-    bands = []
-    for least, most in BANDS:
-        right, faces = _recall(found, judge.truths, least, most)
-        name = f"{least:.0%} to {most:.0%}" if math.isfinite(most) else f"above {least:.0%}"
-        bands.append(f"| {name} | {faces} | {right / max(faces, 1):.1%} |")
+    bands = [
+        f"| {band} | {faces} | {right / max(faces, 1):.1%} |"
+        for band, (right, faces) in recall_by_width(found, judge.truths, SCORE).items()
+    ]
     empty = [one for one, truth in zip(found, judge.truths, strict=True) if not len(truth.boxes)]
     false_boxes = sum(int((one.scores >= SCORE).sum()) for one in empty)
     lines = [
@@ -111,16 +105,3 @@ def _draw(view: View) -> Image:
     for x, y in view.landmarks[np.isfinite(view.landmarks).all(axis=(1, 2))].reshape(-1, 2).round().astype(int):
         cv2.circle(picture, (x, y), 1, (220, 180, 60), -1)
     return picture
-
-
-def _recall(found: list[Found], truths: list[Truth], least: float, most: float) -> tuple[int, int]:
-    """Return how many faces of a band of widths are found, and how many there are."""
-    right = faces = 0
-    for one, truth in zip(found, truths, strict=True):
-        shares = truth.boxes[:, 2] / truth.width
-        is_in = (shares >= least) & (shares < most)
-        kept = one.boxes[one.scores >= SCORE]
-        is_found = overlaps(truth.boxes, kept).max(axis=1, initial=0) >= SAME_FACE
-        faces += int(is_in.sum())
-        right += int((is_in & is_found).sum())
-    return right, faces
