@@ -23,15 +23,15 @@ from benchmarks.clips import Clip, load_clip
 from benchmarks.expectation import expected, gather_inputs
 from benchmarks.machine import condition, machine_card
 from benchmarks.process import measure_live, measure_memory, measure_process
-from benchmarks.search_work import counted_search, whole_pass_pixels
+from benchmarks.search_work import counted_search
 from benchmarks.stages import measure_stages, spread
 from mien.card import DEFAULT_MODEL
 from mien.classifier import EmotionClassifier
 from mien.config import Config
-from mien.detectors import HaarDetector
 from mien.detectors.base import shrink
-from mien.detectors.haar import FRONTAL, load_cascade
-from mien.faces import Image
+from mien.detectors.finder import REGION, FinderDetector
+from mien.detectors.haar import load_cascade
+from mien.faces import Box, Image
 from mien.native_log import quiet_native_log
 from mien.preprocess import FACE_SIZE, to_gray
 from mien.streaming import make_recognizer
@@ -48,7 +48,11 @@ THREADS = (1, 2, 4)
 CLASSIFY, SEARCH, FULL_SPEED = 0.15, 0.15, 0.3
 """Shares of the seconds; the clip at its own speed and starting `mien run` take the rest."""
 
-DEFAULT_PASS, OWN_PASS, OWN_SEARCH = "frontalface_default, whole", f"{FRONTAL}, whole", "mien's whole search"
+HAAR_PASS, WHOLE, NEAR = "frontalface_default, whole frame", "finder, whole frame", "finder, around a face"
+
+
+NEAR_REACH = 0.3
+"""How far a known face may have moved, in its sizes: within what mien's own searches take."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +96,7 @@ def measure_board(source: str, seconds: float) -> dict[str, Any]:
 
     before, threads_before = condition(), cv2.getNumThreads()
     clip = load_clip(source, max(LEAST_FRAMES, min(MOST_FRAMES, int(25 * seconds / 15))))
-    config = Config(source=str(clip.path), detector="haar")
+    config = Config(source=str(clip.path), detector="finder")
     cores = len(os.sched_getaffinity(0))
     height, width = clip.frames[0].image.shape[:2]
     try:
@@ -134,16 +138,18 @@ def _measure_classifier(cores: int, seconds: float) -> list[dict[str, Any]]:
 def _measure_searches(clip: Clip, cores: int, seconds: float) -> list[dict[str, Any]]:
     import cv2
 
-    plane = _plane(clip)
-    default, own, detector = load_cascade("frontalface_default"), load_cascade(FRONTAL), HaarDetector()
-    searches: dict[str, Callable[[], Any]] = {
-        DEFAULT_PASS: partial(default.detectMultiScale, plane, 1.1, 5),
-        OWN_PASS: partial(own.detectMultiScale, plane, 1.1, 5),
-        OWN_SEARCH: partial(detector.detect, plane),
-    }
+    plane, cascade = _plane(clip), load_cascade("frontalface_default")
+    face = Box(plane.shape[1] // 3, plane.shape[0] // 3, REGION, REGION)
     counts, rows = sorted({1, cores}), []
     for threads in counts:
         cv2.setNumThreads(threads)
+        with quiet_native_log():
+            detector = FinderDetector(num_threads=threads)
+        searches: dict[str, Callable[[], Any]] = {
+            HAAR_PASS: partial(cascade.detectMultiScale, plane, 1.1, 5),
+            WHOLE: partial(detector.detect, plane),
+            NEAR: partial(detector.detect_near, plane, face, NEAR_REACH, is_known=True),
+        }
         for what, search in searches.items():
             times = _spread_of(search, seconds / len(searches) / len(counts))
             rows.append({"what": what, "threads": threads, **times})
@@ -151,25 +157,25 @@ def _measure_searches(clip: Clip, cores: int, seconds: float) -> list[dict[str, 
 
 
 def _measure_work(clip: Clip, config: Config) -> dict[str, Any]:
-    """Return how much of a whole pass mien searches in a frame, and how long that takes on one thread.
+    """Return how much the finder's network computes in a frame, and how long finding faces takes on one thread.
 
     Returns:
-        {"passes_a_frame", "pass_ms": of `FRONTAL` over the clip's planes, "expected_ms": their product, "measured_ms":
-        mean of all searches of a frame}.
+        {"madds_a_frame": millions of multiply-adds, "gmadds_a_s": of a whole frame's search, "expected_ms": the
+        quotient, "measured_ms": mean of all searches of a frame}.
     """
     recognizer = make_recognizer(replace(config, threads=1))
     detector = recognizer.detector
-    assert isinstance(detector, HaarDetector)
+    assert isinstance(detector, FinderDetector)
     with counted_search(detector) as counts:
         spans = measure_stages(recognizer, clip.frames)
-    cascade, planes = load_cascade(FRONTAL), [_plane(clip, frame) for frame in range(0, len(clip.frames), 10)]
-    times_s = [_seconds(partial(cascade.detectMultiScale, plane, 1.1, 5)) for plane in planes]
-    passes = (counts.near_pixels + counts.whole_pixels) / len(clip.frames) / whole_pass_pixels(planes[0].shape)
-    pass_ms = spread(times_s)["median_ms"]
+    planes = [_plane(clip, frame) for frame in range(0, len(clip.frames), 10)]
+    with counted_search(detector) as whole:
+        pass_ms = spread([_seconds(partial(detector.detect, plane)) for plane in planes])["median_ms"]
+    madds, speed = (counts.near + counts.whole) / len(clip.frames) / 1e6, whole.whole / len(planes) / pass_ms / 1e6
     return {
-        "passes_a_frame": round(passes, 4),
-        "pass_ms": pass_ms,
-        "expected_ms": round(passes * pass_ms, 3),
+        "madds_a_frame": round(madds, 2),
+        "gmadds_a_s": round(speed, 3),
+        "expected_ms": round(madds / speed, 3),
         "measured_ms": spread(spans["detect"])["mean_ms"],
     }
 

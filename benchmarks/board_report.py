@@ -43,7 +43,7 @@ def _facts(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _run_lines(results: dict[str, Any]) -> list[str]:
     lines = [
-        f"mien on {results['clip']}, {results['size']}, Haar, {results['frames']} frames:",
+        f"mien on {results['clip']}, {results['size']}, {results['frames']} frames:",
         "",
         "| threads | frames/s as a file | live: frames/s | dropped | frame to result, median ms | p95 "
         "| CPU, % of a core | memory with the decoded clip, MB |",
@@ -61,7 +61,8 @@ def _run_lines(results: dict[str, Any]) -> list[str]:
 def _closing_lines(results: dict[str, Any]) -> list[str]:
     work, process = results["work"], results["process"]
     return [
-        f"- finding faces, one thread, {work['passes_a_frame']:.3f} whole passes ({work['pass_ms']:.1f} ms) a frame: "
-        f"expected {work['expected_ms']:.1f} ms, measured {work['measured_ms']:.1f} ms",
+        f"- finding faces, one thread, {work['madds_a_frame']:.1f} M multiply-adds a frame: "
+        f"expected {work['expected_ms']:.1f} ms at {work['gmadds_a_s']:.1f} G a second, measured "
+        f"{work['measured_ms']:.1f} ms",
         f"- `mien run`: first line after {process['first_line_s']:.2f} s, {process['peak_mb']:.0f} MB at most",
     ]

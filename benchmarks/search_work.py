@@ -1,60 +1,41 @@
-"""How much a Haar search has to do: the pixels of all scaled copies of a picture, counted while mien runs."""
+"""How much finding faces has to do: multiply-adds of the finder's network, counted while mien runs."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 from unittest.mock import patch
 
-from mien.detectors import HaarDetector
+from benchmarks.operators import read_operators
+from mien.detectors.finder import FinderDetector
+from mien.faces import Image
+from mien.finder_card import FINDER_FILE, read_finder
+from mien.interpreter import TFLiteMaps
 
 WINDOW = 20
-"""Side of the pictures that mien's cascades have learnt, in pixels."""
+"""Side of the pictures that OpenCV's frontal cascades have learnt, in pixels."""
 
 
 @dataclass
 class SearchCount:
-    """Pixels that a detector's cascades searched, summed over the sizes of their pyramids.
+    """Multiply-adds of a finder's network.
 
     Attributes:
-        near_pixels: around faces that are known or suspected.
-        whole_pixels: on the way through the whole frame.
+        near: around faces that are known or suspected.
+        whole: in whole frames.
     """
 
-    near_pixels: int = 0
-    whole_pixels: int = 0
-
-
-def pyramid_pixels(shape: tuple[int, ...], scale_factor: float, smallest: int, largest: int) -> int:
-    """Return the pixels of all scaled copies of a picture that `detectMultiScale` searches.
-
-    Which these are: `CascadeClassifierImpl::detectMultiScaleNoGrouping` in OpenCV's cascadedetect.cpp.
-
-    Args:
-        shape: (height, width) of the picture.
-        scale_factor: between two sizes.
-        smallest, largest: side of the faces that are searched; `largest` 0 sets no limit. Where both are the same and
-            no size is just so, the nearest one is searched.
-    """
-    height, width = shape[:2]
-    scales: list[float] = []
-    for power in count():
-        scale = scale_factor**power
-        if round(WINDOW * scale) > min(height, width):
-            break
-        scales.append(scale)
-    fit = [scale for scale in scales if smallest <= round(WINDOW * scale) <= (largest or max(height, width))]
-    if not fit and scales:
-        fit = [min(scales, key=lambda scale: abs(WINDOW * scale - smallest))]
-    return sum(round(width / scale) * round(height / scale) for scale in fit)
+    near: int = 0
+    whole: int = 0
 
 
 @contextmanager
-def counted_search(detector: HaarDetector) -> Iterator[SearchCount]:
-    """Count what a detector's cascades search meanwhile."""
-    counts, is_near = SearchCount(), False
-    detect_near = detector.detect_near
+def counted_search(detector: FinderDetector) -> Iterator[SearchCount]:
+    """Count what a detector's network computes meanwhile."""
+    counts, is_near, adds_a_pixel = SearchCount(), False, finder_adds_a_pixel()
+    detect_near, run = detector.detect_near, TFLiteMaps.run
 
     def near(*arguments: Any, **named: Any) -> Any:
         nonlocal is_near
@@ -64,30 +45,30 @@ def counted_search(detector: HaarDetector) -> Iterator[SearchCount]:
         finally:
             is_near = False
 
-    def note(pixels: int) -> None:
+    def counted(maps: TFLiteMaps, picture: Image) -> Any:
+        adds = round(adds_a_pixel * picture.size)
         if is_near:
-            counts.near_pixels += pixels
+            counts.near += adds
         else:
-            counts.whole_pixels += pixels
+            counts.whole += adds
+        return run(maps, picture)
 
-    cascades = {name: _CountedCascade(cascade, note) for name, cascade in detector._cascades.items()}
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(detector, "detect_near", near))
-        stack.enter_context(patch.object(detector, "_cascades", cascades))
+    with patch.object(detector, "detect_near", near), patch.object(TFLiteMaps, "run", counted):
         yield counts
 
 
-class _CountedCascade:
-    """Stands for a cascade of OpenCV, which takes no attributes."""
-
-    def __init__(self, inner: Any, note: Callable[[int], None]) -> None:
-        self._inner, self._note = inner, note
-
-    def detectMultiScale(self, picture: Any, **named: Any) -> Any:  # noqa: N802
-        self._note(pyramid_pixels(picture.shape, named["scaleFactor"], named["minSize"][0], named["maxSize"][0]))
-        return self._inner.detectMultiScale(picture, **named)
+def finder_adds_a_pixel() -> float:
+    """Return the multiply-adds of the wheel's finder for each pixel of a picture, whose size does not matter."""
+    content, card = read_finder(FINDER_FILE)
+    return sum(operator.multiply_adds for operator in read_operators(content)) / math.prod(card.input.shape)
 
 
 def whole_pass_pixels(shape: tuple[int, ...]) -> int:
-    """Return the pixels of one search of a whole picture for faces of every size, at scale factor 1.1."""
-    return pyramid_pixels(shape, 1.1, 0, 0)
+    """Return the pixels of all scaled copies of a picture that a Haar search for faces of every size goes through.
+
+    At scale factor 1.1. Which copies these are: `CascadeClassifierImpl::detectMultiScaleNoGrouping` in OpenCV's
+    cascadedetect.cpp.
+    """
+    height, width = shape[:2]
+    scales = takewhile(lambda scale: round(WINDOW * scale) <= min(height, width), (1.1**power for power in count()))
+    return sum(round(width / scale) * round(height / scale) for scale in scales)

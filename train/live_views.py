@@ -160,10 +160,11 @@ def _put_into(face: np.ndarray, glass: Image, rng: Rng) -> np.ndarray:
 
 
 def line_kernel(length: float, angle: float) -> np.ndarray:
-    """Return the (11, 11) kernel of a straight movement, with sum 1."""
-    steps = np.linspace(-length / 2, length / 2, 33)
-    kernel = np.zeros((11, 11), np.float32)
-    x, y = 5 + steps * math.cos(angle), 5 + steps * math.sin(angle)
+    """Return the kernel of a straight movement, with sum 1: (11, 11), or as large as a longer one needs."""
+    reach = max(5, math.ceil(length / 2))
+    steps = np.linspace(-length / 2, length / 2, max(33, 4 * reach + 1))
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    x, y = reach + steps * math.cos(angle), reach + steps * math.sin(angle)
     np.add.at(kernel, (np.round(y).astype(int), np.round(x).astype(int)), 1)
     return kernel / kernel.sum()
 

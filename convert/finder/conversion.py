@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -54,58 +55,89 @@ def convert_finder(keras_file: Path, settings: FinderSettings, out: Path, progre
     """
     runtimes = find_runtimes()
     progress.stage("loading the data")
-    training, validation, test = (read_photographs(settings.data, part) for part in ("training", "validation", "test"))
+    training = read_photographs(settings.data, "training")
     placed = _place(settings)
-    old_framing = None if placed else _framing_in(out)
+    framing = None if placed else _framing_in(out)
     progress.stage("loading the model")
     model = load_finder(keras_file)
     calibration, with_faces = draw_calibration(training, settings.calibration_size, settings.seed)
     progress.stage(f"converting, with ranges of {len(calibration)} photographs")
     files = make_files(model, keras_file, calibration)
     progress.stage("reading the photographs")
-    validated, tested = read_pictures(validation), read_pictures(test)
+    validated, tested = (read_pictures(read_photographs(settings.data, part)) for part in ("validation", "test"))
     if not tested.count_faces(MIN_WIDTH):
         raise ValueError(f"{settings.data} has no test photographs with faces wide enough to judge by: bring more")
+    proven = _Proven(tested, validated, placed)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as name:
         folder = Path(name)
-        answers = _run(files, tested, validated, placed, runtimes, folder, progress)
-        chosen = choose_thresholds([answers["int8", runtime, "validation"] for runtime in runtimes], validated)
-        fit = None
-        if placed:
-            found = answers["int8", next(iter(runtimes)), "crops"].faces(chosen.overlap)
-            fit = fit_framing([one.take(one.scores >= chosen.score) for one in found], placed)
+        answers = _run(files, proven, runtimes, folder, progress)
         progress.stage("timing the files")
         paths = {one: folder / f"finder_{one}.tflite" for one in VARIANTS}
         times_ms = time_files(paths, runtimes, folder / "sizes.npz")
-        proofs = tuple(
-            _prove(variant, runtime, answers[variant, runtime, "test"], tested, chosen, times_ms[runtime][variant])
-            for variant in VARIANTS
-            for runtime in runtimes
-        )
-        framing = fit.framing if fit else old_framing
-        assert framing is not None
-        conversion = FinderConversion(
-            settings=settings,
-            files=files,
-            proofs=proofs,
-            differences=_differences(answers, list(runtimes)),
-            thresholds=chosen,
-            card_framing=framing,
-            framing=fit,
-            calibrated_with_faces=with_faces,
-            photographs=len(test),
-            faces=tested.count_faces(MIN_WIDTH),
-            empty=int(tested.is_empty().sum()),
-            same_data=run_of(keras_file).get("data_sha256") == hash_photographs(settings.data),
-            converter=f"tensorflow {tf.__version__}, keras {keras.__version__}, "
-            f"litert-quantizer {metadata.version('litert-quantizer')}",
-            refused=refusal(proofs, settings.max_drop),
-        )
+        conversion = _conclude(answers, times_ms, proven, framing, settings, files, with_faces, run_of(keras_file))
         if not conversion.refused:
             cards = {f"finder_{one}": make_card(one, conversion, run_of(keras_file)).to_json() for one in VARIANTS}
             publish(cards, folder, out)
     return conversion
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """The pictures that both files are proven on.
+
+    Attributes:
+        tested: photographs that decide nothing.
+        validated: those that thresholds are chosen on.
+        placed: images of FER2013 in larger pictures, if the framing is to be fitted.
+    """
+
+    tested: PictureSet
+    validated: PictureSet
+    placed: Placed | None
+
+
+def _conclude(
+    answers: dict[tuple[str, str, str], FinderAnswers],
+    times_ms: dict[str, dict[str, float]],
+    proven: _Proven,
+    framing: Framing | None,
+    settings: FinderSettings,
+    files: FinderFiles,
+    with_faces: int,
+    run: dict[str, Any],
+) -> FinderConversion:
+    """Choose the thresholds, fit the framing where there is none, and judge the files by what they answered."""
+    runtimes, tested = list(times_ms), proven.tested
+    chosen = choose_thresholds([answers["int8", runtime, "validation"] for runtime in runtimes], proven.validated)
+    fit = None
+    if proven.placed:
+        found = answers["int8", runtimes[0], "crops"].faces(chosen.overlap)
+        fit = fit_framing([one.take(one.scores >= chosen.score) for one in found], proven.placed)
+        framing = fit.framing
+    assert framing is not None
+    proofs = tuple(
+        _prove(variant, runtime, answers[variant, runtime, "test"], tested, chosen, times_ms[runtime][variant])
+        for variant in VARIANTS
+        for runtime in runtimes
+    )
+    return FinderConversion(
+        settings=settings,
+        files=files,
+        proofs=proofs,
+        differences=_differences(answers, runtimes),
+        thresholds=chosen,
+        card_framing=framing,
+        framing=fit,
+        calibrated_with_faces=with_faces,
+        photographs=len(tested.pictures),
+        faces=tested.count_faces(MIN_WIDTH),
+        empty=int(tested.is_empty().sum()),
+        same_data=run.get("data_sha256") == hash_photographs(settings.data),
+        converter=f"tensorflow {tf.__version__}, keras {keras.__version__}, "
+        f"litert-quantizer {metadata.version('litert-quantizer')}",
+        refused=refusal(proofs, settings.max_drop),
+    )
 
 
 def _place(settings: FinderSettings) -> Placed | None:
@@ -128,22 +160,18 @@ def _framing_in(out: Path) -> Framing:
 
 
 def _run(
-    files: FinderFiles,
-    tested: PictureSet,
-    validated: PictureSet,
-    placed: Placed | None,
-    runtimes: dict[str, Path],
-    folder: Path,
-    progress: Progress,
+    files: FinderFiles, proven: _Proven, runtimes: dict[str, Path], folder: Path, progress: Progress
 ) -> dict[tuple[str, str, str], FinderAnswers]:
     """Run both files in all runtimes; return (variant, runtime, pictures) -> what they found."""
+    tested, placed = proven.tested, proven.placed
+    progress.stage("running the files")
     for variant, content in files.contents.items():
         (folder / f"finder_{variant}.tflite").write_bytes(content)
     # Of the card's own size first: that one is timed.
     small = [
         fit_into(one, *shape) for one in tested.pictures[:SIZE_CHECKS] for shape in ((HEIGHT, WIDTH), *OTHER_SIZES)
     ]
-    sets = {"test": tested.pictures, "validation": validated.pictures, "sizes": small}
+    sets = {"test": tested.pictures, "validation": proven.validated.pictures, "sizes": small}
     if placed:
         sets["crops"] = placed.pictures
     for name, pictures in sets.items():
@@ -156,7 +184,6 @@ def _run(
         Job(folder / f"finder_{variant}.tflite", runtime, folder / f"{name}.npz", len(sets[name]))
         for variant, runtime, name in keys
     ]
-    progress.stage("running the files")
     return dict(zip(keys, answer_all(jobs, runtimes, progress), strict=True))
 
 

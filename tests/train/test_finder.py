@@ -12,7 +12,7 @@ from mien.face_maps import Map, decode, overlaps, suppress
 from mien.photographs import Photograph
 from tests.faces_folder import draw_face, write_photographs
 from train.__main__ import main
-from train.finder.damage import cover_face, disturb, light, wear_spectacles
+from train.finder.damage import blur, cover_face, disturb, light, shade_face, wear_spectacles
 from train.finder.views import MAX_LEAN_DEGREES, Source, View, draw_view
 
 SIDE = 160
@@ -97,7 +97,56 @@ def test_what_covers_a_face_leaves_most_of_the_picture_alone() -> None:
         assert 0 < (after != drawn.image).mean() < face_share
 
 
-@pytest.mark.parametrize("damage", [light, disturb])
+def test_a_shaded_face_is_darker_and_the_rest_of_the_picture_is_not() -> None:
+    drawn = source(x=150)
+    for seed in range(20):
+        after = drawn.image.copy()
+        shade_face(after, drawn.photograph.boxes[0], np.random.default_rng(seed))
+        assert after[80, 150] < 0.75 * drawn.image[80, 150] + 1
+        assert np.array_equal(after[:, :30], drawn.image[:, :30])
+
+
+def test_a_large_face_may_be_blurred_more_than_a_small_one() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160), np.uint8)
+    small, large = (
+        min(float(blur(noise, np.random.default_rng(seed), face)[20:-20, 20:-20].std()) for seed in range(20))
+        for face in (20.0, 150.0)
+    )
+    assert large < small / 2
+
+
+def profile_source() -> Source:
+    """Return a photograph of two faces: one from the front, one whose nose is beyond its eyes."""
+    front = source().photograph
+    landmarks = np.concatenate([front.landmarks, front.landmarks + np.array([-50, 0], np.float32)])
+    landmarks[1, 2, 0] = landmarks[1, 0, 0] - 2
+    boxes = np.concatenate([front.boxes, front.boxes - np.array([50, 0, 0, 0], np.float32)])
+    return Source(Photograph(front.file, boxes, landmarks, front.ignored), source().image)
+
+
+def test_profiles_and_faces_without_landmarks_are_hard_and_looked_at_more_often() -> None:
+    both, nothing = profile_source(), np.zeros((0, 4), np.float32)
+    assert both.is_hard.tolist() == [False, True]
+    assert both.shares.tolist() == [0.25, 0.75]
+    unmarked = Photograph(Path("voc.jpg"), both.photograph.boxes[:1], np.full((1, 5, 2), np.nan, np.float32), nothing)
+    assert Source(unmarked, both.image).is_hard.tolist() == [True]
+    assert empty_source().is_hard.tolist() == []
+
+
+@pytest.mark.tensorflow
+def test_an_epoch_has_each_photograph_once_and_hard_ones_twice() -> None:
+    from train.finder.training import Batches, FinderConfig
+
+    sources = [source(), profile_source(), empty_source()] * 4
+    batches = Batches(sources, FinderConfig(batch_size=2), epoch=3)
+    assert len(batches) == 8
+    seen = np.bincount(batches._order, minlength=12)
+    assert seen.tolist() == [1, 2, 1] * 4
+    images, targets = batches.make(0)
+    assert images.shape[0] == len(targets["target8"]) == 2
+
+
+@pytest.mark.parametrize("damage", [light, disturb, blur])
 def test_damage_keeps_the_form_of_a_picture(damage: object) -> None:
     assert callable(damage)
     for seed in range(10):

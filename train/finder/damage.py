@@ -76,13 +76,30 @@ def light(image: Image, rng: Rng) -> Image:
     return lit
 
 
-def blur(image: Image, rng: Rng) -> Image:
-    """Blur as a lens out of focus, a moving camera, or fewer pixels do."""
+def shade_face(image: Image, box: Array, rng: Rng) -> None:
+    """Darken a face and what is around it, as a bright window behind it or a hat over it does."""
+    left, top, width, height = box
+    rows, columns = (np.arange(count, dtype=np.float32) for count in image.shape)
+    spread = rng.uniform(0.5, 1.0)
+    across = ((columns - left - width * rng.uniform(0.3, 0.7)) / (spread * width)) ** 2
+    down = ((rows - top - height * rng.uniform(0.2, 0.7)) / (spread * height)) ** 2
+    shade = rng.uniform(0.4, 0.85) * np.exp(-((across[None, :] + down[:, None]) ** 2))
+    image[:] = (image * (1 - shade)).astype(np.uint8)
+
+
+def blur(image: Image, rng: Rng, face: float = 0.0) -> Image:
+    """Blur as a lens out of focus, a moving camera, or fewer pixels do.
+
+    Args:
+        image: what is blurred.
+        rng: where all chance comes from.
+        face: height of the least face in it, in pixels; larger ones stay faces when they are blurred more.
+    """
     chance = rng.random()
     if chance < 0.35:
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, max(1.6, 0.05 * face)))
     if chance < 0.7:
-        return cv2.filter2D(image, -1, line_kernel(rng.uniform(2, 8), rng.uniform(0, math.pi)))
+        return cv2.filter2D(image, -1, line_kernel(rng.uniform(2, max(8, 0.15 * face)), rng.uniform(0, math.pi)))
     side, factor = len(image), rng.uniform(0.4, 0.9)
     small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)

@@ -15,6 +15,9 @@ from train.models.finder import STRIDES
 SIDE = 320
 """Photographs are shrunk to it, and put into a black square of it."""
 
+MIN_WIDTH = 0.03
+"""As `mien.detection_metrics.MIN_WIDTH`; smaller than there, because a device looks for faces from here on."""
+
 MIN_SCORE = 0.02
 OVERLAP = 0.45
 BATCH_SIZE = 16
@@ -39,7 +42,7 @@ class Judge:
 
     def average_precision(self, network: keras.Model) -> float:
         """Return it for a network, 0 to 1."""
-        return average_precision(self.find(network), self.truths)
+        return average_precision(self.find(network), self.truths, MIN_WIDTH)
 
     def find(self, network: keras.Model) -> list[Found]:
         """Return the faces in each photograph, in pixels of the square."""

@@ -14,6 +14,10 @@ Array = npt.NDArray[np.float32]
 SIZES = {8: (0.0, 38.0), 16: (28.0, 86.0), 32: (64.0, np.inf)}
 """Stride -> the faces that it shall find: root of the area, in pixels. Those between two are for both."""
 
+LEAST_QUALITY = 0.5
+"""What a cell with a face shall score at least; above it, how well its box fits decides. Small faces, whose boxes never
+fit to the pixel, would otherwise have to score as low as what only looks like a face."""
+
 REACH = 1.2
 """A cell answers for a face whose centre is nearer than so many strides, in x and in y."""
 
@@ -90,7 +94,7 @@ def finder_loss(targets: dict[str, Any], answers: dict[str, Any]) -> Any:
         geometry = ops.cast(answers[f"geometry{stride}"], "float32")
         is_face, counts = target[..., FACE], target[..., COUNTS]
         box_loss, overlap = _compare_boxes(target, geometry)
-        quality = ops.stop_gradient(is_face * ops.clip(overlap, 0.2, 1.0))
+        quality = ops.stop_gradient(is_face * (LEAST_QUALITY + (1 - LEAST_QUALITY) * ops.clip(overlap, 0.0, 1.0)))
         probability = ops.sigmoid(scores)
         crossentropy = ops.maximum(scores, 0) - scores * quality + ops.log1p(ops.exp(-ops.abs(scores)))
         score_loss = ops.square(quality - probability) * crossentropy

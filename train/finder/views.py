@@ -5,6 +5,7 @@ What a camera in a room shows and the photographs lack is made here, by the seed
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from mien.faces import Image
 from mien.photographs import Photograph
-from train.finder.damage import blur, cover_face, disturb, light, wear_spectacles
+from train.finder.damage import blur, cover_face, disturb, light, shade_face, wear_spectacles
 
 Array = npt.NDArray[np.float32]
 Rng = np.random.Generator
@@ -33,6 +34,16 @@ LEAST_FACE = 7.0
 
 LEAST_VISIBLE = 0.5
 """Of a face of which less lies in the view, nothing is demanded."""
+
+CUT_OFF_SHARE = 0.15
+"""Of the faces that views are drawn around, so many may lie across an edge."""
+
+HARD_WEIGHT = 3
+"""A hard face among others in a photograph is looked at so many times as often as one of them."""
+
+PROFILE = 0.7
+"""From here on a face counts as a profile: how far its nose is off the middle of the eyes, in halves of their
+distance."""
 
 MIRRORED = [1, 0, 2, 4, 3]
 """The landmarks of a mirrored face: right and left change places."""
@@ -55,6 +66,20 @@ class Source:
     photograph: Photograph
     image: Image
 
+    @cached_property
+    def is_hard(self) -> npt.NDArray[np.bool_]:
+        """Whether each face is seen from the side, or was labelled without landmarks: by a person alone, (N,)."""
+        right, left, nose = (self.photograph.landmarks[:, number] for number in range(3))
+        across = left - right
+        along = ((nose - right) * across).sum(axis=1) / np.maximum((across**2).sum(axis=1), 1e-6)
+        return ~(np.abs(2 * along - 1) < PROFILE)
+
+    @cached_property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """How likely a view is drawn around each face, (N,)."""
+        weights = np.where(self.is_hard, HARD_WEIGHT, 1.0)
+        return weights / weights.sum()
+
 
 def draw_view(sources: list[Source], number: int, side: int, rng: Rng) -> View:
     """Return a random view of side x side pixels.
@@ -76,9 +101,14 @@ def draw_view(sources: list[Source], number: int, side: int, rng: Rng) -> View:
             wear_spectacles(view.image, landmarks, rng)
         elif chance < 0.35:
             cover_face(view.image, box, sources[rng.integers(len(sources))].image, rng)
-    for damage, chance in ((light, 0.5), (blur, 0.25), (disturb, 0.4)):
-        if rng.random() < chance:
-            view.image = damage(view.image, rng)
+        if rng.random() < 0.1:
+            shade_face(view.image, box, rng)
+    if rng.random() < 0.5:
+        view.image = light(view.image, rng)
+    if rng.random() < 0.25:
+        view.image = blur(view.image, rng, float(view.boxes[:, 3].min(initial=side)) if len(view.boxes) else 0.0)
+    if rng.random() < 0.4:
+        view.image = disturb(view.image, rng)
     return view
 
 
@@ -87,11 +117,11 @@ def _look(source: Source, sources: list[Source], side: int, rng: Rng) -> View:
     photograph, image = source.photograph, source.image
     height, width = image.shape
     if len(photograph.boxes):
-        left, top, face_width, face_height = photograph.boxes[rng.integers(len(photograph.boxes))]
+        left, top, face_width, face_height = photograph.boxes[rng.choice(len(source.shares), p=source.shares)]
         share = math.exp(rng.uniform(*np.log(FACE_SHARES)))
         scale = share * side / face_height
-        # The face lies anywhere in the view; a large one, where most of it is seen.
-        room = max(0.0, 0.5 - 0.3 * share)
+        # The face lies anywhere in the view; a large one, where most of it is seen, or across an edge.
+        room = 0.5 if rng.random() < CUT_OFF_SHARE else max(0.0, 0.5 - 0.3 * share)
         middle = (left + face_width / 2, top + face_height / 2)
         target = side * (0.5 + rng.uniform(-room, room, 2))
     else:
@@ -116,12 +146,12 @@ def _background(sources: list[Source], side: int, rng: Rng) -> Image | None:
     chance = rng.random()
     if chance < 0.15:
         return None
-    if chance < 0.6:
+    if chance < 0.8:
         for number in rng.integers(len(sources), size=20):
             if not len(sources[number].photograph.boxes) and not len(sources[number].photograph.ignored):
                 return cv2.resize(sources[number].image, (side, side), interpolation=cv2.INTER_AREA)
     # Black as at the edge of a letterbox, above all.
-    return np.full((side, side), 0 if chance < 0.9 else rng.integers(256), np.uint8)
+    return np.full((side, side), 0 if chance < 0.95 else rng.integers(256), np.uint8)
 
 
 def _draw(image: Image, turn: Array, side: int, background: Image | None) -> Image:
