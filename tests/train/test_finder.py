@@ -3,13 +3,14 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from mien.face_maps import Map, decode, overlaps, suppress
-from mien.photographs import Photograph
+from mien.photographs import Photograph, read_photographs
 from tests.faces_folder import draw_face, write_photographs
 from train.__main__ import main
 from train.finder.damage import blur, cover_face, disturb, light, shade_face, wear_spectacles
@@ -144,6 +145,28 @@ def test_an_epoch_has_each_photograph_once_and_hard_ones_twice() -> None:
     assert seen.tolist() == [1, 2, 1] * 4
     images, targets = batches.make(0)
     assert images.shape[0] == len(targets["target8"]) == 2
+
+
+@pytest.mark.tensorflow
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from train.finder import training
+    from train.finder.training import FinderConfig, Learner, train_finder
+
+    losses: list[float] = []
+    train_on_batch = Learner.train_on_batch
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        logs = train_on_batch(*arguments, **named)
+        losses.append(float(logs["loss"]))
+        return logs
+
+    monkeypatch.setattr(Learner, "train_on_batch", noted)
+    data = write_photographs(tmp_path / "faces")
+    seen, held_back = (read_photographs(data, part) for part in ("training", "validation"))
+    train_finder(seen, held_back, FinderConfig(epochs=1, batch_size=4), tmp_path / "run", {})
+    (row,) = training.read_history(tmp_path / "run" / "history.csv")
+    assert len(losses) > 1
+    assert row["loss"] == pytest.approx(np.mean(losses), abs=1e-4)
 
 
 @pytest.mark.parametrize("damage", [light, disturb, blur])

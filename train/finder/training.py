@@ -178,17 +178,17 @@ def train_finder(
 
 def _train_epoch(learner: Learner, batches: Batches, epoch: int, progress: RunProgress) -> float:
     """Train one epoch; return its mean loss. Keras' `fit` would want views of one size."""
-    learner.reset_metrics()
-    loss = math.nan
+    total = 0.0
     for number, (images, targets) in enumerate(batches, 1):
-        loss = float(learner.train_on_batch(images, targets, return_dict=True)["loss"])
+        loss = float(learner.train_on_batch(images, targets, return_dict=True)["loss"])  # of this batch alone
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss became {loss} in epoch {epoch + 1}, batch {number}: start anew in another --out with a "
                 "lower --learning-rate"
             )
-        progress.step({"loss": loss})
-    return loss
+        total += loss
+        progress.step({"loss": total / number})
+    return total / len(batches)
 
 
 def check_finder_run(out: Path, config: FinderConfig, facts: dict[str, Any], resume: bool) -> None:
