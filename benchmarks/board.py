@@ -6,11 +6,13 @@ It needs what mien itself needs on a device, no more.
 """
 
 import argparse
+import math
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -74,7 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     if arguments.expected:
         return expected(gather_inputs(arguments.source))
-    if not arguments.seconds > 0:
+    if not 0 < arguments.seconds < math.inf:
         raise ValueError(f"--seconds {arguments.seconds:g}: allowed is more than 0")
     print(f"measuring for about {arguments.seconds:g} s, longer on a slow board ...", file=sys.stderr)
     return measure_board(arguments.source, arguments.seconds)
@@ -138,7 +140,7 @@ def _measure_classifier(cores: int, seconds: float) -> list[dict[str, Any]]:
 def _measure_searches(clip: Clip, cores: int, seconds: float) -> list[dict[str, Any]]:
     import cv2
 
-    plane, cascade = _plane(clip), load_cascade("frontalface_default")
+    plane = _plane(clip)
     face = Box(plane.shape[1] // 3, plane.shape[0] // 3, REGION, REGION)
     counts, rows = sorted({1, cores}), []
     for threads in counts:
@@ -146,10 +148,11 @@ def _measure_searches(clip: Clip, cores: int, seconds: float) -> list[dict[str, 
         with quiet_native_log():
             detector = FinderDetector(num_threads=threads)
         searches: dict[str, Callable[[], Any]] = {
-            HAAR_PASS: partial(cascade.detectMultiScale, plane, 1.1, 5),
             WHOLE: partial(detector.detect, plane),
             NEAR: partial(detector.detect_near, plane, face, NEAR_REACH, is_known=True),
         }
+        with suppress(ImportError):  # an OpenCV without cascades
+            searches[HAAR_PASS] = partial(load_cascade("frontalface_default").detectMultiScale, plane, 1.1, 5)
         for what, search in searches.items():
             times = _spread_of(search, seconds / len(searches) / len(counts))
             rows.append({"what": what, "threads": threads, **times})
@@ -196,7 +199,7 @@ def _beginning(clip: Clip, frames: int) -> Clip:
 
 
 def _plane(clip: Clip, frame: int = 0) -> Image:
-    """Return what mien searches of a frame: gray, 320 pixels wide."""
+    """Return what mien searches of a frame: gray, its longer side of 320 pixels."""
     return shrink(to_gray(clip.frames[frame].image), Config.detect_side)[0]
 
 

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure all detectors; see `measure_detection`, `measure_precision` and `measure_clips` for what comes out.
+    """Measure all detectors; see `describe`, `measure_precision` and `measure_clips` for what comes out.
 
     Raises:
         FileNotFoundError: a folder, the truth or a picture is missing; `--clips` without YuNet's model.
@@ -88,22 +88,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for name in (one.name for one in candidates if one.is_ours):
             write_misses(arguments.misses, name, album, measured[name].photos, measured[name].empty)
     return results | {"not_measured": not_measured}
-
-
-def measure_detection(candidates: Sequence[Candidate], album: Album) -> dict[str, Any]:
-    """Let detectors search the same pictures.
-
-    Returns:
-        {"photos": number of them, "no_faces": number or None, "detectors": [{"detector", "recalls": [{"name": one of
-        `KINDS`, "found", "faces", "recall", "recall_from" and "recall_to": its 95 % interval, "recall_interval_95":
-        half the width of it}], "false_boxes": on the pictures without a face, None if there are none, "median_ms" and
-        "median_2_threads_ms": of a photograph, "frame_ms" and "frame_2_threads_ms": of one frame, the same for all,
-        "frame_speed_ratio": how many times faster than `BASELINE` on it, on one thread; None without that}]}.
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
-    return describe(search_album(candidates, album), album)
 
 
 def search_album(candidates: Sequence[Candidate], album: Album) -> dict[str, Measured]:
@@ -133,7 +117,15 @@ def search_album(candidates: Sequence[Candidate], album: Album) -> dict[str, Mea
 
 
 def describe(measured: dict[str, Measured], album: Album) -> dict[str, Any]:
-    """Return the results of `measure_detection`."""
+    """Judge what was found.
+
+    Returns:
+        {"photos": number of them, "no_faces": number or None, "detectors": [{"detector", "recalls": [{"name": one of
+        `KINDS`, "found", "faces", "recall", "recall_from" and "recall_to": its 95 % interval, "recall_interval_95":
+        half the width of it}], "false_boxes": on the pictures without a face, None if there are none, "median_ms" and
+        "median_2_threads_ms": of a photograph, "frame_ms" and "frame_2_threads_ms": of one frame, the same for all,
+        "frame_speed_ratio": how many times faster than `BASELINE` on it, on one thread; None without that}]}.
+    """
     baseline = measured.get(BASELINE)
     detectors = []
     for name, one in measured.items():

@@ -54,7 +54,7 @@ def photographs_table(results: Entry) -> str:
 
 
 def plots(results: Entry) -> "dict[str, Figure]":
-    """Draw recall against milliseconds, without spectacles and with.
+    """Draw recall against milliseconds: without spectacles, with them, and of hard faces.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -26,7 +26,7 @@ from convert.finder.pictures import (
 )
 from convert.finder.proof import FinderAnswers, Job, answer_all, time_files
 from convert.finder.results import FinderConversion, FinderProof, FinderSettings, make_card
-from convert.finder.thresholds import Thresholds, choose_thresholds, false_scores, measure_rates
+from convert.finder.thresholds import Thresholds, check_choice, choose_thresholds, false_scores, measure_rates
 from convert.proof import Progress
 from convert.runtimes import find_runtimes
 from mien.detection_metrics import MIN_WIDTH, average_precision, recall_by_width
@@ -67,6 +67,7 @@ def convert_finder(keras_file: Path, settings: FinderSettings, out: Path, progre
     validated, tested = (read_pictures(read_photographs(settings.data, part)) for part in ("validation", "test"))
     if not tested.count_faces(MIN_WIDTH):
         raise ValueError(f"{settings.data} has no test photographs with faces wide enough to judge by: bring more")
+    check_choice(validated)
     proven = _Proven(tested, validated, placed)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as name:

@@ -28,7 +28,7 @@ class FinderFiles:
     Attributes:
         contents: "float32" and "int8" -> the file.
         strides: of the maps, in pixels.
-        parameters: numbers that training chose.
+        parameters: weights, biases and the statistics of batch normalization.
         multiply_adds: of a whole picture.
     """
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.finder.pictures import HEIGHT, WIDTH
+from mien.detectors.finder import heads
 from mien.face_maps import Array, Found
 from mien.faces import Image
 from mien.finder_card import Framing
@@ -99,10 +100,10 @@ def fit_framing(found: Sequence[Found], placed: Placed) -> FramingFit:
             "framing: train the finder longer"
         )
     picked = [one.take(np.array([row])) for one, row in zip(found, best, strict=True) if row is not None]
-    boxes, landmarks = (np.concatenate([getattr(one, name) for one in picked]) for name in ("boxes", "landmarks"))
+    faces = Found(*(np.concatenate(parts) for parts in zip(*picked, strict=True)))
     squares = placed.squares[is_found]
-    roots = np.sqrt(boxes[:, 2] * boxes[:, 3])
-    middles, up = _middle_and_up(landmarks)
+    roots = np.sqrt(faces.boxes[:, 2] * faces.boxes[:, 3])
+    middles, up = heads(faces)
     centres, sides = squares[:, :2] + squares[:, 2:] / 2, squares[:, 2]
     rise = ((centres - middles) * up).sum(axis=1) / roots
     framing = Framing(side=round(float(np.median(sides / roots)), 3), rise=round(float(np.median(rise)), 3))
@@ -124,14 +125,6 @@ def _best(found: Found, square: Array) -> int | None:
     middles = found.boxes[:, :2] + found.boxes[:, 2:] / 2
     rows = np.flatnonzero(((middles >= square[:2]) & (middles <= square[:2] + square[2])).all(axis=1))
     return int(rows[0]) if len(rows) else None
-
-
-def _middle_and_up(landmarks: Array) -> tuple[Array, Array]:
-    """Return the middle of eyes and corners of the mouth, and the direction from mouth to eyes, (N, 2) each."""
-    eyes, mouth = landmarks[:, :2].mean(axis=1), landmarks[:, 3:].mean(axis=1)
-    up = eyes - mouth
-    length = np.maximum(np.hypot(up[:, 0], up[:, 1]), 1e-6)
-    return (eyes + mouth) / 2, up / length[:, None]
 
 
 def _spread(errors: Array) -> tuple[float, float]:

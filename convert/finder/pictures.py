@@ -37,10 +37,6 @@ class PictureSet:
     pictures: list[Image]
     truths: list[Truth]
 
-    def save(self, path: Path) -> None:
-        """Write the pictures as `convert.finder.probe` reads them."""
-        save_pictures(self.pictures, path)
-
     def is_empty(self) -> npt.NDArray[np.bool_]:
         """Return which pictures have neither a face nor anything that might be one."""
         return np.array([not len(truth.boxes) and not len(truth.ignored) for truth in self.truths], np.bool_)
@@ -99,7 +95,7 @@ def fit_into(picture: Image, height: int, width: int) -> Image:
 
 
 def save_pictures(pictures: Sequence[Image], path: Path) -> None:
-    """Write pictures of many sizes into one `.npz` file, in their order."""
+    """Write pictures of many sizes into one `.npz` file, in their order, as `convert.finder.probe` reads them."""
     arrays: dict[str, npt.NDArray[np.uint8]] = {f"{number:06d}": picture for number, picture in enumerate(pictures)}
     with open(path, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the arrays for its option

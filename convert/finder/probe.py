@@ -72,7 +72,6 @@ def _pack(answers: list[list[Map]]) -> dict[str, npt.NDArray[Any]]:
         "counts": np.array([len(one.scores) for one in found]),
         **{field: np.concatenate([getattr(one, field) for one in found]) for field in Found._fields},
         "logits": np.concatenate([one.scores.ravel() for maps in answers for one in maps]),
-        "strides": np.array([one.stride for one in answers[0]]),
     }
 
 

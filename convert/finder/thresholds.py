@@ -41,7 +41,7 @@ class Thresholds:
         empty: how many of them without faces.
         false_boxes: on those at `score`, in the runtime with most of them.
         average_precisions: at each overlap that was tried.
-        rates, known_rates: at `score` and at `known`.
+        rates: at `score`.
     """
 
     overlap: float
@@ -52,7 +52,6 @@ class Thresholds:
     false_boxes: int
     average_precisions: dict[str, float]
     rates: Rates
-    known_rates: Rates
 
 
 def choose_thresholds(answers: Sequence[FinderAnswers], pictures: PictureSet) -> Thresholds:
@@ -64,12 +63,8 @@ def choose_thresholds(answers: Sequence[FinderAnswers], pictures: PictureSet) ->
     Raises:
         ValueError: there are no pictures with or without faces to choose on.
     """
+    check_choice(pictures)
     is_empty = pictures.is_empty()
-    if not is_empty.any() or not pictures.count_faces(MIN_WIDTH):
-        raise ValueError(
-            "the photographs have no validation pictures with and without faces, so no threshold can be chosen: "
-            "bring more rows for faces.csv and negatives.csv"
-        )
     precisions = {overlap: average_precision(answers[0].faces(overlap), pictures.truths) for overlap in OVERLAPS}
     overlap = max(OVERLAPS, key=lambda one: precisions[one])
     faces = [one.faces(overlap) for one in answers]
@@ -86,8 +81,16 @@ def choose_thresholds(answers: Sequence[FinderAnswers], pictures: PictureSet) ->
         false_boxes=max(int((scores >= score).sum()) for scores in false),
         average_precisions={str(one): round(value, 4) for one, value in precisions.items()},
         rates=measure_rates(faces[0], pictures.truths, score),
-        known_rates=measure_rates(faces[0], pictures.truths, known),
     )
+
+
+def check_choice(pictures: PictureSet) -> None:
+    """Raise ValueError where there are no pictures with or without faces to choose a threshold on."""
+    if not pictures.is_empty().any() or not pictures.count_faces(MIN_WIDTH):
+        raise ValueError(
+            "the photographs have no validation pictures with and without faces, so no threshold can be chosen: "
+            "bring more rows for faces.csv and negatives.csv"
+        )
 
 
 def false_scores(faces: Sequence[Found], is_empty: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

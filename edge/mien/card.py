@@ -47,7 +47,7 @@ class ModelCard:
         input: gray levels or colours from 0 to 255, quantized so.
         output: one probability a class.
         labels: the classes in the order of the outputs.
-        crop_margin: fraction of a Haar box's side to add on every side before scaling.
+        crop_margin: fraction of a detector's box's side to add on every side before scaling.
         temperature: what the logits are divided by, so that a confidence of 0.8 is right in 80 % of
             cases (Guo et al. 2017, arXiv:1706.04599); 1 leaves the model's own probabilities.
         thresholds: for each class, the confidence below which the answer is "unsure"; {}: never.

@@ -69,7 +69,7 @@ class LeaningBox(Box):
     The box itself is upright, around the same centre.
     """
 
-    _roll_degrees: float
+    _roll_degrees: float = 0.0
 
     @classmethod
     def leaning(cls, box: Box, roll_degrees: float) -> "LeaningBox":

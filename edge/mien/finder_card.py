@@ -111,6 +111,8 @@ def read_finder(path: Path) -> tuple[bytes, FinderCard]:
 def _check_values(card: FinderCard) -> None:
     if not card.strides or any(stride < 1 or stride > 256 for stride in card.strides):
         raise ValueError(f"strides are {card.strides}, allowed are 1 to 256")
+    if list(card.strides) != sorted(set(card.strides)):
+        raise ValueError(f"strides are {card.strides}, allowed are ascending ones")
     for name in ("score_threshold", "known_threshold", "overlap"):
         if not 0 < getattr(card, name) < 1:
             raise ValueError(f"{name} is {getattr(card, name)}, allowed is above 0 and below 1")

@@ -96,7 +96,7 @@ class TFLiteModel(_Interpreter):
         super().__init__(content, num_threads, runtime)
         outputs = self._allocate()
         if len(outputs) != 1:
-            raise ValueError(f"a model with 1 inputs and {len(outputs)} outputs: allowed is one of each")
+            raise ValueError(f"a model with {len(outputs)} outputs: allowed is one")
         self.output, self._output_index = _spec(outputs[0]), outputs[0]["index"]
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -138,6 +138,8 @@ class TFLiteMaps(_Interpreter):
         pairs: dict[int, dict[int, tuple[int, TensorSpec]]] = {}
         for details in self._allocate(shape):
             spec = _spec(details)
+            if len(spec.shape) != 4 or not 0 < spec.shape[1] <= shape[0]:
+                raise ValueError(f"not a face finder: it answers with an array of {spec.shape}, not with a map")
             pairs.setdefault(shape[0] // spec.shape[1], {})[spec.shape[3]] = details["index"], spec
         if not pairs or any(set(pair) != {1, GEOMETRY} for pair in pairs.values()):
             raise ValueError("not a face finder: it needs a map of scores and one of geometry for each stride")

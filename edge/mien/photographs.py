@@ -129,12 +129,15 @@ def _read_rows(path: Path, needed: tuple[str, ...]) -> dict[str, list[dict[str, 
     rows: dict[str, list[dict[str, str]]] = {}
     if not path.is_file():
         return rows
-    with open(path, newline="", encoding="utf-8") as lines:
+    with open(path, newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
-        if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
-            raise ValueError(f"{path} has no column {missing[0]!r}: allowed are {', '.join(needed)}")
-        for row in reader:
-            rows.setdefault(row["file"], []).append(row)
+        try:
+            if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
+                raise ValueError(f"{path} has no column {missing[0]!r}: allowed are {', '.join(needed)}")
+            for row in reader:
+                rows.setdefault(row["file"], []).append(row)
+        except csv.Error as error:
+            raise ValueError(f"{path} is damaged ({error}): restore it") from error
     return rows
 
 
@@ -143,7 +146,10 @@ def _boxes(rows: list[dict[str, str]]) -> npt.NDArray[np.float32]:
         numbers = [[float(row[name]) for name in ("x", "y", "width", "height")] for row in rows]
     except (TypeError, ValueError) as error:
         raise ValueError(f"a box of {rows[0]['file']} is no box ({error}): allowed are four numbers") from error
-    return np.array(numbers, np.float32).reshape(-1, 4)
+    boxes = np.array(numbers, np.float32).reshape(-1, 4)
+    if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()):
+        raise ValueError(f"a box of {rows[0]['file']} is no box ({numbers}): allowed are a width and a height above 0")
+    return boxes
 
 
 def _landmarks(rows: list[dict[str, str]]) -> npt.NDArray[np.float32]:

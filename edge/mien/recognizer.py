@@ -82,7 +82,14 @@ class EmotionRecognizer:
         Args:
             detect_interval_s: as in the constructor.
             detect_side: longer side of the picture that is searched; no matter to a detector that has no `max_side`.
+
+        Raises:
+            ValueError: an argument is out of range.
         """
+        if not detect_interval_s >= 0 or detect_side < 40:
+            raise ValueError(
+                f"detect_interval_s {detect_interval_s}, detect_side {detect_side}: allowed are 0 or more, 40 or more"
+            )
         self._detect_interval_s = self._search.interval_s = detect_interval_s
         if isinstance(self.detector, ScalableDetector):
             self.detector.max_side = detect_side

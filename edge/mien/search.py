@@ -48,14 +48,14 @@ class FaceSearch:
         found: list[Box] = []
         for box, ago_s in known:
             near = detector.detect_near(picture, box, min(1.0, REACH + REACH_PER_S * ago_s), is_known=True)
-            found += near[:1]
+            found += _nearest(near, box)
         if len(found) < len(known) and time_s - self._whole_s >= self.interval_s:
             return _without_doubles(found + self._find_everywhere(picture, time_s))
         # While nobody is there, there is time to look more often.
         interval_s = self.interval_s if known else self.interval_s / 2
         for candidate in self._candidates(picture, passed_s / interval_s):
             if not any(candidate.is_same_face(box) for box in found):
-                found += detector.detect_near(picture, candidate, REACH, is_known=False)[:1]
+                found += _nearest(detector.detect_near(picture, candidate, REACH, is_known=False), candidate)
         return _without_doubles(found)
 
     def _find_everywhere(self, picture: Image, time_s: float) -> list[Box]:
@@ -73,6 +73,11 @@ class FaceSearch:
             self._step = (self._step + 1) % count
             self._due -= 1
         return found
+
+
+def _nearest(boxes: list[Box], place: Box) -> list[Box]:
+    """Return the box that is most in a place, alone: a likelier one in its region may be a neighbour's."""
+    return [max(boxes, key=place.overlap)] if boxes else []
 
 
 def _without_doubles(boxes: list[Box]) -> list[Box]:

@@ -98,7 +98,13 @@ class Tracker:
         self._previous_s = -math.inf  # time of the previous frame
 
     def known(self, time_s: float) -> list[Track]:
-        """Return the tracks whose faces may still be there, those that were seen last first."""
+        """Return the tracks whose faces may still be there, those that were seen last first.
+
+        Where the clock was set back, all that is known was seen now.
+        """
+        self._previous_s = min(self._previous_s, time_s)
+        for track in self._tracks:
+            track.last_seen_s = min(track.last_seen_s, time_s)
         # Who was seen in the previous frame is still there, however slowly the frames come.
         oldest_s = min(time_s - MAX_GAP_S, self._previous_s)
         alive = [track for track in self._tracks if track.last_seen_s >= oldest_s]

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.candidates import BASELINE, Candidate, list_candidates
-from benchmarks.detection import FRAME, measure_detection, plain_frame, plots, recall_of, table
+from benchmarks.detection import FRAME, describe, plain_frame, plots, recall_of, search_album, table
 from benchmarks.detection_truth import read_album, read_truth
 from benchmarks.record import RESULTS, read_record
 from mien.detectors import FaceDetector
@@ -36,7 +36,8 @@ class Fixed:
 
 
 def measure(detector: FaceDetector, photos: Path, no_faces: Path | None = None) -> dict[str, Any]:
-    return measure_detection([Candidate("fixed", lambda threads: detector)], read_album(photos, no_faces))
+    album = read_album(photos, no_faces)
+    return describe(search_album([Candidate("fixed", lambda threads: detector)], album), album)
 
 
 def counts_of(result: dict[str, Any]) -> dict[str, tuple[int, int]]:
@@ -217,7 +218,7 @@ def test_a_detector_is_made_for_one_thread_and_for_two(photos: Path) -> None:
         made.append((threads, cv2.getNumThreads()))
         return Fixed()
 
-    measure_detection([Candidate("fixed", open_fixed)], read_album(photos))
+    search_album([Candidate("fixed", open_fixed)], read_album(photos))
     assert sorted(made) == [(1, 1), (2, 2)]
 
 

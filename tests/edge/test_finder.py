@@ -16,6 +16,7 @@ from mien.face_maps import Found
 from mien.faces import Box, Image, LeaningBox
 from mien.finder_card import FINDER_FILE, Framing, read_finder_card
 from mien.health import Health
+from mien.interpreter import TFLiteMaps
 from mien.preprocess import crop_face, to_gray
 from mien.recognizer import EmotionRecognizer
 from mien.sources import open_source
@@ -138,6 +139,30 @@ def test_a_place_beside_the_frame_has_no_face(finder: FinderDetector, portrait: 
 def test_arguments_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="allowed"):
         FinderDetector(**options)  # type: ignore[arg-type]
+
+
+def test_an_unknown_detector_is_refused_and_not_replaced() -> None:
+    with pytest.raises(ValueError, match="unknown detector 'yunett': allowed are auto, finder, haar, yunet"):
+        open_detector("yunett")
+
+
+def test_a_known_face_is_lost_when_it_becomes_clearly_smaller_than_the_smallest(portrait: Image) -> None:
+    gray = cv2.resize(to_gray(portrait), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    (box,) = FinderDetector().detect(gray)
+    share = box.width / min(gray.shape)
+    for min_face, is_found in ((share * 0.9, True), (share * 1.1, True), (share * 1.4, False)):
+        assert bool(FinderDetector(min_face=min_face).detect_near(gray, box, 0.3, is_known=True)) == is_found
+        assert bool(FinderDetector(min_face=min_face).detect(gray)) == (min_face < share)
+
+
+def test_a_classifier_is_no_finder() -> None:
+    content = (FINDER_FILE.parent / "mien_net_int8.tflite").read_bytes()
+    with pytest.raises(ValueError, match="not a face finder: it answers with an array of"):
+        TFLiteMaps(content, (96, 96))
+
+
+def test_a_box_that_was_made_like_any_other_does_not_lean() -> None:
+    assert LeaningBox(1, 2, 3, 4).roll_degrees == 0
 
 
 def test_a_damaged_finder_is_refused_by_its_hash(damaged: Path) -> None:

@@ -92,6 +92,8 @@ def test_a_source_is_split_in_the_same_places_on_every_machine() -> None:
     ("row", "message"),
     [
         (f"a_1.jpg,10,20,,40,{MARKS}\n", "a box of a_1.jpg is no box"),
+        (f"a_1.jpg,10,20,nan,40,{MARKS}\n", "a box of a_1.jpg is no box .*: allowed are a width and a height above 0"),
+        (f"a_1.jpg,10,20,-3,40,{MARKS}\n", "a box of a_1.jpg is no box"),
         (f"a_1.jpg,10,20,wide,40,{MARKS}\n", "a box of a_1.jpg is no box .*: allowed are four numbers"),
         ("a_1.jpg,10,20,30,40,1,2,3,4,five,6,7,8,9,10\n", "a landmark of a_1.jpg is no number"),
     ],
@@ -109,3 +111,10 @@ def test_a_folder_without_labels_a_column_too_few_and_an_unknown_part_are_refuse
     (tmp_path / "faces.csv").write_text("file,x,y,width\n")
     with pytest.raises(ValueError, match=r"faces\.csv has no column 'height'"):
         read_photographs(tmp_path, "training")
+
+
+def test_a_table_as_excel_writes_it_is_read(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, f"a_1.jpg,10,20,30,40,{MARKS}\n")
+    table = folder / "faces.csv"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert read_all(folder)["a_1.jpg"].boxes.tolist() == [[10, 20, 30, 40]]

@@ -203,3 +203,18 @@ def test_the_settings_of_a_run_reach_its_recognizer(portrait: Image) -> None:
     )
     assert (recognizer._smoothing_s, recognizer._detect_interval_s) == (1.5, 2.5)
     assert (recognizer._max_classified, recognizer._max_faces) == (3, 5)
+
+
+def test_a_clock_that_is_set_back_and_an_empty_frame_stop_nothing(portrait: Image) -> None:
+    recognizer = EmotionRecognizer()
+    nobody = np.zeros_like(portrait)
+    assert recognizer.recognize(portrait, 100.0)
+    for second in (50.0, 51.0, 52.0):
+        assert recognizer.recognize(nobody, second) == []
+    assert recognizer.recognize(portrait, 53.0)
+
+
+@pytest.mark.parametrize("effort", [(-1.0, 320), (float("nan"), 320), (0.5, 0)])
+def test_an_effort_out_of_range_is_refused(effort: tuple[float, int]) -> None:
+    with pytest.raises(ValueError, match="allowed are 0 or more, 40 or more"):
+        EmotionRecognizer().set_effort(*effort)

@@ -95,3 +95,20 @@ def test_an_interval_of_nothing_searches_every_frame() -> None:
     for frame in range(5):
         assert look(search, [FACE], frame / 30) == [FACE]
     assert (detector.whole, detector.near) == (5, 0)
+
+
+def test_a_likelier_neighbour_does_not_take_the_place_of_a_known_face() -> None:
+    """Two faces side by side, both in either's region; the detector is surer of the left one."""
+
+    class TwoFaces(CountingDetector):
+        def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+            return [FACE, neighbour]
+
+        def detect_step(self, picture: Image, step: int) -> list[Box]:
+            return []
+
+    neighbour = Box(110, 40, 50, 50)
+    search = FaceSearch(TwoFaces(), 4.0)
+    look(search, [], 0.0)
+    assert sorted(look(search, [FACE, neighbour], 0.5)) == [FACE, neighbour]
+    assert look(search, [neighbour], 1.0) == [neighbour]

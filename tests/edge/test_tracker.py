@@ -109,3 +109,12 @@ def test_two_faces_that_pass_each_other_keep_their_ids(speed: int, nearer: int) 
         hidden = front.is_same_face(behind)
         found = ids(tracker, [front] if hidden else [front, behind], frame / 30)
         assert found == ([1] if hidden else [1, 2]), frame
+
+
+def test_a_clock_that_is_set_back_leaves_no_face_behind_that_is_gone() -> None:
+    tracker = Tracker()
+    assert ids(tracker, [Box(10, 10, 50, 50)], 100.0) == [1]
+    assert ids(tracker, [Box(10, 10, 50, 50)], 50.0) == [1]
+    assert ids(tracker, [], 50.1) == []
+    assert all(0 <= 50.4 - track.last_seen_s <= 0.5 for track in tracker.known(50.4))
+    assert tracker.known(50.7) == []

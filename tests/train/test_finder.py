@@ -148,6 +148,18 @@ def test_an_epoch_has_each_photograph_once_and_hard_ones_twice() -> None:
 
 
 @pytest.mark.tensorflow
+def test_photographs_without_a_face_to_judge_by_are_refused_before_training(tmp_path: Path) -> None:
+    from train.finder.training import FinderConfig, train_finder
+
+    data = write_photographs(tmp_path / "faces")
+    seen = read_photographs(data, "training")
+    empty = [photograph for photograph in read_photographs(data, "validation") if not len(photograph.boxes)]
+    with pytest.raises(ValueError, match=r"none of the \d+ validation photographs has a face wider than 3%"):
+        train_finder(seen, empty, FinderConfig(epochs=1), tmp_path / "run", {})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.tensorflow
 def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from train.finder import training
     from train.finder.training import FinderConfig, Learner, train_finder

@@ -31,7 +31,7 @@ def write_report(
     found = judge.find(network)
     precision = average_precision(found, judge.truths)
     history = read_history(out / "history.csv")
-    best = max(history, key=lambda row: row["val_average_precision"])
+    best = max(reversed(history), key=lambda row: row["val_average_precision"])
     plot_history(history, out / "history.png")
     write_whole(out / "views.png", lambda path: cv2.imwrite(str(path), draw_views(training, config.seed)))
     cost = measure_complexity(build(120, 160))

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from mien.files import write_text_whole, write_whole
-from mien.photographs import Photograph
+from mien.photographs import BLOCK, Photograph
 from train.config import CHECKPOINT, setting
-from train.finder.judge import Judge
+from train.finder.judge import MIN_WIDTH, Judge
 from train.finder.targets import finder_loss, make_targets
 from train.finder.views import Source, draw_view
 from train.learner import load_network, load_state, measure_batch_statistics, save_state
@@ -143,10 +143,16 @@ def train_finder(
         FileExistsError: `out` holds a run and `resume` is false.
         FileNotFoundError: `resume` is true and `out` holds no run; a picture is missing.
         FloatingPointError: the loss became NaN or infinite.
-        ValueError: the run in `out` had other settings, or a file is damaged.
+        ValueError: the run in `out` had other settings, a file is damaged, or no validation photograph has a face to
+            judge by.
     """
     check_finder_run(out, config, facts, resume)
     sources = [Source(photograph, photograph.read()) for photograph in training]
+    if not any(_has_face_to_judge_by(photograph) for photograph in validation):
+        raise ValueError(
+            f"none of the {len(validation)} validation photographs has a face wider than {MIN_WIDTH:.0%} of it, so no "
+            f"epoch can be chosen: bring more than {2 * BLOCK} photographs of a source (SOURCE_NUMBER.jpg)"
+        )
     judge = Judge(validation)
     keras.utils.set_random_seed(config.seed)
     learner, steps = _build_learner(sources, config)
@@ -174,6 +180,11 @@ def train_finder(
             write_whole(out / CHECKPOINT, lambda path: save_state(learner, path))
             progress.epoch_done(row, is_best)
     return out / "model.keras"
+
+
+def _has_face_to_judge_by(photograph: Photograph) -> bool:
+    widths = photograph.boxes[:, 2]
+    return bool(len(widths)) and bool((widths >= MIN_WIDTH * photograph.read().shape[1]).any())
 
 
 def _train_epoch(learner: Learner, batches: Batches, epoch: int, progress: RunProgress) -> float:

@@ -24,7 +24,7 @@ FEW_FACES = -4.0
 
 
 def build(height: int | None = None, width: int | None = None) -> keras.Model:
-    """Build the face finder: 0.16 M parameters, 29 M multiply-adds at 160x120.
+    """Build the face finder: 0.17 M parameters, 29 M multiply-adds at 160x120.
 
     Input (N, height, width, 1), gray levels 0-255; the scaling to [0, 1] is part of the graph. Outputs, for each of
     `STRIDES`, (N, height / stride, width / stride, 1) scores as logits and (N, ..., 14) geometry, named "scores8",

@@ -5,6 +5,7 @@ A new detector is one new file with one class, and one line in `open_detector`.
 
 import logging
 
+from mien.config import DETECTORS
 from mien.detectors.base import FaceDetector, ScalableDetector, StepwiseDetector, identify
 from mien.detectors.haar import HaarDetector
 
@@ -33,13 +34,15 @@ def open_detector(
 
     Raises:
         FileNotFoundError: the model of the finder or of YuNet is not here.
-        ValueError: an argument is out of range, or a model is damaged.
+        ValueError: an argument is out of range, the name is unknown, or a model is damaged.
         ImportError: the OpenCV or the runtime here lacks what the detector needs.
     """
     from mien.detectors.finder import FinderDetector
     from mien.detectors.yunet import YuNetDetector
     from mien.published import require_published
 
+    if name not in DETECTORS:
+        raise ValueError(f"unknown detector {name!r}: allowed are {', '.join(DETECTORS)}")
     if for_stills:
         max_side, min_face = STILLS_SIDE, STILLS_MIN_FACE
     if name == "yunet":

@@ -18,7 +18,8 @@ class FaceDetector(Protocol):
     def detect(self, picture: Image) -> list[Box]:
         """Return the boxes of the faces in (H, W) or (H, W, 3) uint8, in its pixels, largest first.
 
-        A box is framed like those of OpenCV's frontal cascades: a square from the brows to the chin, cheeks included.
+        A box is framed like FER2013's images, and so like those of OpenCV's frontal cascades: a square from the brows
+        to the chin, cheeks included.
         """
         ...
 

@@ -19,6 +19,9 @@ REGION = 96
 REGION_SIZES = (0.6, 1.6)
 """Smallest and largest size of a known face, as a multiple of the last one."""
 
+KNOWN_SHARE = 0.8
+"""A known face may become smaller than the smallest by so much before it is lost, or it would flicker."""
+
 MOST_ROLL_DEGREES = 45.0
 """The finder learnt from heads that lean less."""
 
@@ -91,6 +94,7 @@ class FinderDetector:
         threshold = self.card.known_threshold if is_known else self.card.score_threshold
         found = self._search(region[:REGION, :REGION], threshold, (REGION, REGION))
         smallest, largest = (max(box.width, box.height, 1) * size for size in REGION_SIZES)
+        smallest = max(smallest, (KNOWN_SHARE if is_known else 1) * self._min_face * min(picture.shape))
         found = _placed(found, 1 / scale, left, top)
         return [one for one in self._frame(found, picture.shape, smallest) if one.width <= largest]
 
@@ -115,7 +119,8 @@ class FinderDetector:
         """Return the boxes of faces that are large enough and whose middle lies in the picture."""
         squares, rolls = frame(found, self.card.framing)
         middles = squares[:, :2] + squares[:, 2:] / 2
-        is_in = ((middles >= 0) & (middles < (shape[1], shape[0]))).all(axis=1) & (squares[:, 2] >= smallest)
+        is_in = ((middles >= 0) & (middles < (shape[1], shape[0]))).all(axis=1)
+        is_in &= (squares[:, 2] >= smallest) & (squares[:, 2] <= 2 * max(shape))
         return [
             LeaningBox.leaning(Box(round(x), round(y), round(side), round(side)), roll)
             for (x, y, side), roll in zip(squares[is_in].tolist(), rolls[is_in].tolist(), strict=True)
@@ -139,6 +144,16 @@ def frame(found: Found, framing: Framing) -> tuple[npt.NDArray[np.float32], npt.
     Returns:
         (N, 3) float32: left, top and side of the upright square; (N,) float32: degrees that the head leans, clockwise.
     """
+    middles, up = heads(found)
+    root = np.sqrt(np.maximum(found.boxes[:, 2] * found.boxes[:, 3], 0))
+    middles = middles + framing.rise * root[:, None] * up
+    sides = framing.side * root
+    squares = np.column_stack([middles - sides[:, None] / 2, sides])
+    return squares.astype(np.float32), np.degrees(np.arctan2(up[:, 0], -up[:, 1])).astype(np.float32)
+
+
+def heads(found: Found) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the middle of eyes and corners of the mouth, and the unit vector to the top of the head, (N, 2) each."""
     eyes, mouth = found.landmarks[:, :2], found.landmarks[:, 3:]
     across = eyes[:, 1] - eyes[:, 0]
     down = mouth.mean(axis=1) - eyes.mean(axis=1)
@@ -146,9 +161,4 @@ def frame(found: Found, framing: Framing) -> tuple[npt.NDArray[np.float32], npt.
     x, y = across[:, 0] + down[:, 1], across[:, 1] - down[:, 0]
     most = np.radians(MOST_ROLL_DEGREES)
     rolls = np.clip(np.arctan2(y, x), -most, most)
-    root = np.sqrt(np.maximum(found.boxes[:, 2] * found.boxes[:, 3], 0))
-    up = np.stack([np.sin(rolls), -np.cos(rolls)], axis=1)
-    middles = (eyes.mean(axis=1) + mouth.mean(axis=1)) / 2 + framing.rise * root[:, None] * up
-    sides = framing.side * root
-    squares = np.column_stack([middles - sides[:, None] / 2, sides])
-    return squares.astype(np.float32), np.degrees(rolls).astype(np.float32)
+    return (eyes.mean(axis=1) + mouth.mean(axis=1)) / 2, np.stack([np.sin(rolls), -np.cos(rolls)], axis=1)
