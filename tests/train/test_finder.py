@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mien.detection_metrics import Truth, average_precision
 from mien.face_maps import Map, decode, overlaps, suppress
 from mien.photographs import Photograph, read_photographs
 from tests.faces_folder import draw_face, write_photographs
@@ -145,6 +146,35 @@ def test_an_epoch_has_each_photograph_once_and_hard_ones_twice() -> None:
     assert seen.tolist() == [1, 2, 1] * 4
     images, targets = batches.make(0)
     assert images.shape[0] == len(targets["target8"]) == 2
+
+
+@pytest.mark.tensorflow
+def test_scores_of_large_faces_are_raised_where_they_lose_against_small_things() -> None:
+    from train.finder.judge import Judge, balance_scores, choose_shifts, find_all
+    from train.models.finder import build
+
+    answers = {name: array.repeat(2, axis=0) for name, array in _answers(-9.0).items()}
+    answers["scores8"][:, 3, 4] = 0.2  # a thing
+    answers["scores32"][:, 2, 2] = 0.0  # a face
+    (face,) = [found.take(found.scores == 0.5).boxes for found in find_all(answers)[:1]]
+    truths = [Truth(SIDE, face, face[:0])] * 2
+    assert average_precision(find_all(answers), truths) < 0.6
+    shifts = choose_shifts(answers, truths)
+    assert shifts == {8: 0.0, 16: 0.0, 32: 0.3}
+    assert average_precision(find_all(answers, shifts), truths) == 1
+
+    class Judged(Judge):
+        def __init__(self) -> None:
+            self.truths = truths
+
+        def answer(self, network: object) -> dict[str, npt.NDArray[np.float32]]:
+            return answers
+
+    network = build()
+    before = {stride: float(network.get_layer(f"scores{stride}").bias[0]) for stride in shifts}
+    assert balance_scores(network, Judged()) == shifts
+    for stride, shift in shifts.items():
+        assert float(network.get_layer(f"scores{stride}").bias[0]) == pytest.approx(before[stride] + shift)
 
 
 @pytest.mark.tensorflow

@@ -1,5 +1,6 @@
 """The report of a face finder's run: how it went, and what it finds on photographs that it never saw."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from mien.files import write_text_whole, write_whole
 from mien.photographs import Photograph
 from train.complexity import measure_complexity
 from train.figures import BLUE, ORANGE, new_figure, percent
-from train.finder.judge import Judge
-from train.finder.training import FinderConfig, read_history
+from train.finder.judge import LEAST_WIDTH, Judge
+from train.finder.training import BALANCE, FinderConfig, read_history
 from train.finder.views import Source, View, draw_view
 from train.learner import load_network
 from train.models.finder import build
@@ -47,9 +48,10 @@ def write_report(
         f"    {command}",
         "",
         f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best average precision on validation "
-        f"photographs ({best['val_average_precision']:.3f}). The test photographs were looked at after that choice. A "
-        f"box is right if it overlaps a face by half (intersection over union); faces narrower than {MIN_WIDTH:.0%} of "
-        "their picture do not count. Photographs are shrunk to 320 pixels.",
+        f"photographs ({best['val_average_precision']:.3f}, of faces wider than {LEAST_WIDTH:.0%} of their picture). "
+        f"{_balance(out)} The test photographs were looked at after that choice. A box is right if it overlaps a face "
+        f"by half (intersection over union); faces narrower than {MIN_WIDTH:.0%} of their picture do not count. "
+        "Photographs are shrunk to 320 pixels.",
         "",
         f"The network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:.1f} M multiply-adds at 160x120.",
         "",
@@ -70,6 +72,14 @@ def write_report(
     ]
     write_text_whole(out / "report.md", "\n".join(lines) + "\n")
     return out / "report.md"
+
+
+def _balance(out: Path) -> str:
+    shifts = {stride: shift for stride, shift in json.loads((out / BALANCE).read_text()).items() if shift}
+    if not shifts:
+        return "Its scores stayed as they were."
+    parts = " and ".join(f"of stride {stride} by {shift:+g}" for stride, shift in shifts.items())
+    return f"Then its scores were shifted by what served that precision best: {parts} (logits)."
 
 
 def plot_history(history: list[dict[str, float]], path: Path) -> None:

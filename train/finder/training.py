@@ -16,7 +16,7 @@ import numpy as np
 from mien.files import write_text_whole, write_whole
 from mien.photographs import BLOCK, Photograph
 from train.config import CHECKPOINT, setting
-from train.finder.judge import MIN_WIDTH, Judge
+from train.finder.judge import LEAST_WIDTH, Judge, balance_scores
 from train.finder.targets import finder_loss, make_targets
 from train.finder.views import Source, draw_view
 from train.learner import load_network, load_state, measure_batch_statistics, save_state
@@ -29,6 +29,9 @@ SIDES, SIDE_SHARES = (160, 192, 256), (0.4, 0.35, 0.25)
 
 HARD_VIEWS = 2
 """A photograph with a hard face (`Source.is_hard`) is looked at so many times in an epoch."""
+
+BALANCE = "balance.json"
+"""In a run's folder once it is finished: by what the scores of `model.keras` were shifted."""
 
 WORKERS = 2
 STATISTICS_VIEWS = 512
@@ -150,7 +153,7 @@ def train_finder(
     sources = [Source(photograph, photograph.read()) for photograph in training]
     if not any(_has_face_to_judge_by(photograph) for photograph in validation):
         raise ValueError(
-            f"none of the {len(validation)} validation photographs has a face wider than {MIN_WIDTH:.0%} of it, so no "
+            f"none of the {len(validation)} validation photographs has a face wider than {LEAST_WIDTH:.0%} of it, so no "
             f"epoch can be chosen: bring more than {2 * BLOCK} photographs of a source (SOURCE_NUMBER.jpg)"
         )
     judge = Judge(validation)
@@ -179,12 +182,17 @@ def train_finder(
             write_whole(out / "history.csv", lambda path: _write_history(history, path))
             write_whole(out / CHECKPOINT, lambda path: save_state(learner, path))
             progress.epoch_done(row, is_best)
+    if not (out / BALANCE).exists():
+        best = load_network(out / "model.keras")
+        shifts = balance_scores(best, judge)
+        write_whole(out / "model.keras", best.save)
+        write_text_whole(out / BALANCE, json.dumps({str(stride): shift for stride, shift in shifts.items()}) + "\n")
     return out / "model.keras"
 
 
 def _has_face_to_judge_by(photograph: Photograph) -> bool:
     widths = photograph.boxes[:, 2]
-    return bool(len(widths)) and bool((widths >= MIN_WIDTH * photograph.read().shape[1]).any())
+    return bool(len(widths)) and bool((widths >= LEAST_WIDTH * photograph.read().shape[1]).any())
 
 
 def _train_epoch(learner: Learner, batches: Batches, epoch: int, progress: RunProgress) -> float:
