@@ -153,8 +153,8 @@ def train_finder(
     sources = [Source(photograph, photograph.read()) for photograph in training]
     if not any(_has_face_to_judge_by(photograph) for photograph in validation):
         raise ValueError(
-            f"none of the {len(validation)} validation photographs has a face wider than {LEAST_WIDTH:.0%} of it, so no "
-            f"epoch can be chosen: bring more than {2 * BLOCK} photographs of a source (SOURCE_NUMBER.jpg)"
+            f"none of the {len(validation)} validation photographs has a face wider than {LEAST_WIDTH:.0%} of it, so "
+            f"that no epoch can be chosen: bring more than {2 * BLOCK} photographs of a source (SOURCE_NUMBER.jpg)"
         )
     judge = Judge(validation)
     keras.utils.set_random_seed(config.seed)
