@@ -100,7 +100,7 @@ def test_without_a_broker_the_others_are_measured(monkeypatch: pytest.MonkeyPatc
 def test_a_live_run_keeps_the_pace_of_the_clip(run: dict[str, Any]) -> None:
     live = run["live"]
     assert live["frames"] + live["dropped"] >= FRAMES
-    assert live["frames_per_s"] <= 27  # the clip's 25; its first frame comes at once
+    assert live["frames_per_s"] <= 25.1  # the clip's 25
     assert live["latency"]["median_ms"] <= live["end_to_end"]["median_ms"]
     assert live["p95_over_median"] >= 1
     assert 0 < live["cpu"] < 2
