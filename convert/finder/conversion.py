@@ -113,7 +113,7 @@ def _conclude(
     chosen = choose_thresholds([answers["int8", runtime, "validation"] for runtime in runtimes], proven.validated)
     fit = None
     if proven.placed:
-        found = answers["int8", runtimes[0], "crops"].faces(chosen.overlap)
+        found = answers["int8", runtimes[0], "crops"].faces
         fit = fit_framing([one.take(one.scores >= chosen.score) for one in found], proven.placed)
         framing = fit.framing
     assert framing is not None
@@ -191,7 +191,7 @@ def _run(
 def _prove(
     variant: str, runtime: str, answers: FinderAnswers, tested: PictureSet, chosen: Thresholds, latency_ms: float
 ) -> FinderProof:
-    faces = answers.faces(chosen.overlap)
+    faces = answers.faces
     rates = measure_rates(faces, tested.truths, chosen.score)
     return FinderProof(
         variant=variant,

@@ -1,12 +1,11 @@
 """Run one face finder in one runtime, in a process of its own: `python -m convert.finder.probe --help`.
 
-Needs numpy and the runtime alone, as `convert.probe`.
+Needs numpy, OpenCV and the runtime, as a device.
 """
 
 import argparse
 import sys
 import time
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.face_maps import Found, Map, decode
+from mien.detectors.finder import FaceNetwork
+from mien.face_maps import Found, decode, suppress
 from mien.interpreter import TFLiteMaps
 
 MIN_SCORE = 0.02
 """What is less likely a face counts nowhere."""
 
+Array = npt.NDArray[np.float32]
+
 PROGRAM = "convert.finder.probe"
 MANY = 20
-SIZES = 64
-"""So many sizes of pictures stay ready."""
+
+OVERLAP = 0.45
+"""Of two boxes that overlap by more (intersection over union), one goes; as in training."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,25 +40,29 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     content = arguments.model.read_bytes()
 
-    @lru_cache(maxsize=SIZES)
-    def network(shape: tuple[int, int]) -> TFLiteMaps:
-        return TFLiteMaps(content, shape, runtime=arguments.runtime)
-
     result: dict[str, Any] = {"version": np.array(metadata.version(arguments.runtime))}
     with np.load(arguments.pictures) as pictures:
         names = sorted(pictures.files)
         try:
+            network = FaceNetwork(content, OVERLAP, runtime=arguments.runtime)
             if arguments.seconds is not None:
                 picture = pictures[names[0]]
-                result["latency_ms"] = np.array(_time(network(picture.shape), picture, arguments.seconds))
+                result["latency_ms"] = np.array(_time(network.maps(picture.shape), picture, arguments.seconds))
             else:
-                answers = []
+                found, looks, logits = [], [], []
                 for number, name in enumerate(names, 1):
-                    picture = pictures[name]
-                    answers.append(network(picture.shape).run(picture))
+                    one, look, cells = _find(network, pictures[name])
+                    found.append(one)
+                    looks.append(look)
+                    logits.append(cells)
                     if number % MANY == 0 or number == len(names):
                         print(number % MANY or MANY, flush=True)
-                result |= _pack(answers)
+                result |= {
+                    "counts": np.array([len(one.scores) for one in found]),
+                    **{field: np.concatenate([getattr(one, field) for one in found]) for field in Found._fields},
+                    "looks": np.concatenate(looks),
+                    "logits": np.concatenate(logits),
+                }
         except (OSError, ValueError, ImportError) as error:
             print(error, file=sys.stderr)
             return 1
@@ -63,16 +70,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _pack(answers: list[list[Map]]) -> dict[str, npt.NDArray[Any]]:
-    """Return what was found in all pictures, one after another: boxes of all, and logits of all cells."""
-    if not all(np.isfinite(part).all() for maps in answers for one in maps for part in (one.scores, one.geometry)):
+def _find(network: FaceNetwork, picture: npt.NDArray[np.uint8]) -> tuple[Found, Array, Array]:
+    """Return the faces in a picture, as a device finds them; their scores in the first look; all cells' logits."""
+    maps = network.maps(picture.shape).run(picture)
+    if not all(np.isfinite(part).all() for one in maps for part in (one.scores, one.geometry)):
         raise ValueError("it answers values that are no numbers (NaN)")
-    found = [decode(maps, MIN_SCORE) for maps in answers]
-    return {
-        "counts": np.array([len(one.scores) for one in found]),
-        **{field: np.concatenate([getattr(one, field) for one in found]) for field in Found._fields},
-        "logits": np.concatenate([one.scores.ravel() for maps in answers for one in maps]),
-    }
+    first = suppress(decode(maps, MIN_SCORE), OVERLAP)
+    return network.look_again(picture, first), first.scores, np.concatenate([one.scores.ravel() for one in maps])
 
 
 def _time(network: TFLiteMaps, picture: npt.NDArray[np.uint8], seconds: float) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from convert.finder.probe import PROGRAM
 from convert.proof import Progress
 from convert.runtimes import Probes, RunError
-from mien.face_maps import Found, suppress
+from mien.face_maps import Found
 
 LATENCY_SECONDS = 1.0
 
@@ -23,17 +23,15 @@ class FinderAnswers:
 
     Attributes:
         version: of the runtime's package.
-        found: in each picture, before suppression, the likeliest first.
-        scores: of all cells of all pictures, 0 to 1.
+        faces: in each picture, the likeliest first.
+        looks: the scores that they had in the first look, in each picture, descending.
+        scores: of all cells of all whole pictures, 0 to 1.
     """
 
     version: str
-    found: list[Found]
+    faces: list[Found]
+    looks: list[npt.NDArray[np.float32]]
     scores: npt.NDArray[np.float32]
-
-    def faces(self, overlap: float) -> list[Found]:
-        """Return the faces in each picture, each once."""
-        return [suppress(one, overlap) for one in self.found]
 
 
 @dataclass(frozen=True)
@@ -85,4 +83,5 @@ def _answer(probes: Probes, job: Job, progress: Progress) -> FinderAnswers:
     ends = np.cumsum(result["counts"].astype(int))
     parts = [np.split(result[name], ends[:-1]) for name in Found._fields]
     scores = (1 / (1 + np.exp(-np.clip(result["logits"], -60, 60)))).astype(np.float32)
-    return FinderAnswers(str(result["version"]), [Found(*one) for one in zip(*parts, strict=True)], scores)
+    faces, looks = [Found(*one) for one in zip(*parts, strict=True)], np.split(result["looks"], ends[:-1])
+    return FinderAnswers(str(result["version"]), faces, looks, scores)

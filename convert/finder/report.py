@@ -40,8 +40,8 @@ def write_report(conversion: FinderConversion, words: Sequence[str], out: Path) 
         "",
         f"On {conversion.photographs} test photographs, shrunk to {WIDTH} pixels, with {conversion.faces} faces wider "
         f"than {MIN_WIDTH:.0%} of them; {conversion.empty} show no face. Average precision counts all scores; the rest "
-        f"are those from {chosen.score} on, false boxes on the photographs without a face. Times "
-        "are of one thread.",
+        f"are those from {chosen.score} on, false boxes on the photographs without a face. Likely places were looked "
+        "at twice, as a device does. Times are of one look at a whole picture on one thread.",
         "",
     ]
     if not conversion.same_data:
@@ -53,14 +53,11 @@ def write_report(conversion: FinderConversion, words: Sequence[str], out: Path) 
     lines += ["", "| width of the face, of the picture's | faces | found by int8 |", "|---|---|---|"]
     for band, (found, faces) in int8.found_by_width.items():
         lines.append(f"| {band} | {faces} | {found / max(faces, 1):.1%} |")
-    others = [f"{one} {value}" for one, value in chosen.average_precisions.items() if one != str(chosen.overlap)]
     lines += [
         "",
         f"Thresholds were chosen on {chosen.photographs} validation photographs, {chosen.empty} of them without a "
         f"face: {chosen.score} leaves {chosen.false_boxes} false boxes on those (recall {chosen.rates.recall:.1%}); "
-        f"{chosen.known}, half the odds, is for known faces. Of boxes that overlap by more than {chosen.overlap}, one "
-        f"goes (average precision {chosen.average_precisions[str(chosen.overlap)]}; the other choices: "
-        f"{', '.join(others)}).",
+        f"{chosen.known}, half the odds that one look would need, is for known faces.",
         "",
         f"The square for a classifier has {framing.side} roots of the box's area as its side, its centre "
         f"{framing.rise} roots above the middle of eyes and mouth.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from convert.finder.files import FinderFiles, input_spec
 from convert.finder.framing import FramingFit
+from convert.finder.probe import OVERLAP
 from convert.finder.thresholds import Thresholds
 from mien import __version__
 from mien.finder_card import FinderCard, Framing
@@ -131,7 +132,7 @@ def make_card(variant: str, conversion: FinderConversion, run: dict[str, Any]) -
         strides=conversion.files.strides,
         score_threshold=chosen.score,
         known_threshold=chosen.known,
-        overlap=chosen.overlap,
+        overlap=OVERLAP,
         framing=conversion.card_framing,
         runtimes={proof.runtime: proof.version for proof in proofs},
         made=made,

@@ -10,11 +10,8 @@ import numpy.typing as npt
 from convert.finder.pictures import PictureSet
 from convert.finder.probe import MIN_SCORE
 from convert.finder.proof import FinderAnswers
-from mien.detection_metrics import MIN_WIDTH, Truth, average_precision, judge
+from mien.detection_metrics import MIN_WIDTH, Truth, judge
 from mien.face_maps import Found
-
-OVERLAPS = (0.3, 0.35, 0.4, 0.45, 0.5)
-"""Those that are tried in non-maximum suppression."""
 
 FALSE_BOXES_PER_PICTURE = 0.01
 
@@ -35,52 +32,45 @@ class Thresholds:
     """What was chosen.
 
     Attributes:
-        overlap: of two boxes that overlap more, one goes.
         score, known: the card's thresholds.
         photographs: how many there were.
         empty: how many of them without faces.
         false_boxes: on those at `score`, in the runtime with most of them.
-        average_precisions: at each overlap that was tried.
         rates: at `score`.
     """
 
-    overlap: float
     score: float
     known: float
     photographs: int
     empty: int
     false_boxes: int
-    average_precisions: dict[str, float]
     rates: Rates
 
 
 def choose_thresholds(answers: Sequence[FinderAnswers], pictures: PictureSet) -> Thresholds:
-    """Choose by what each runtime answers; the first one decides about the overlap.
+    """Choose by what each runtime answers.
 
-    Known faces need half the odds: that a face was there a moment ago makes one there at least twice as likely, and
-    odds multiply (Bayes).
+    Known faces are looked at once, and need half the odds that one look would need for as few false boxes: that a face
+    was there a moment ago makes one there at least twice as likely, and odds multiply (Bayes).
 
     Raises:
         ValueError: there are no pictures with or without faces to choose on.
     """
     check_choice(pictures)
     is_empty = pictures.is_empty()
-    precisions = {overlap: average_precision(answers[0].faces(overlap), pictures.truths) for overlap in OVERLAPS}
-    overlap = max(OVERLAPS, key=lambda one: precisions[one])
-    faces = [one.faces(overlap) for one in answers]
-    false = [false_scores(one, is_empty) for one in faces]
+    false = [false_scores(one.faces, is_empty) for one in answers]
     allowed = math.floor(FALSE_BOXES_PER_PICTURE * is_empty.sum())
     score = max(_least_threshold(scores, allowed) for scores in false)
-    known = max(MIN_SCORE, round(score / (2 - score), 3))
+    looks = [[look for look, empty in zip(one.looks, is_empty, strict=True) if empty] for one in answers]
+    one_look = max(_least_threshold(np.sort(np.concatenate(scores))[::-1], allowed) for scores in looks)
+    known = max(MIN_SCORE, round(one_look / (2 - one_look), 3))
     return Thresholds(
-        overlap=overlap,
         score=score,
         known=known,
         photographs=len(pictures.truths),
         empty=int(is_empty.sum()),
         false_boxes=max(int((scores >= score).sum()) for scores in false),
-        average_precisions={str(one): round(value, 4) for one, value in precisions.items()},
-        rates=measure_rates(faces[0], pictures.truths, score),
+        rates=measure_rates(answers[0].faces, pictures.truths, score),
     )
 
 

@@ -11,10 +11,10 @@ import pytest
 from mien.card import model_names
 from mien.cli import main
 from mien.detectors import HaarDetector, StepwiseDetector, open_detector
-from mien.detectors.finder import FinderDetector, frame
+from mien.detectors.finder import FaceNetwork, FinderDetector, frame
 from mien.face_maps import Found
 from mien.faces import Box, Image, LeaningBox
-from mien.finder_card import FINDER_FILE, Framing, read_finder_card
+from mien.finder_card import FINDER_FILE, Framing, read_finder, read_finder_card
 from mien.health import Health
 from mien.interpreter import TFLiteMaps
 from mien.preprocess import crop_face, to_gray
@@ -84,6 +84,29 @@ def test_a_face_is_found_near_its_last_place_at_full_resolution(finder: FinderDe
     for shift in (-10, 0, 10):
         box, *_ = finder.detect_near(frame, face.moved(shift, 0), 0.5, is_known=True)
         assert box.overlap(face) > 0.6
+
+
+def test_a_second_look_decides_with_the_first(portrait: Image) -> None:
+    """The portrait, and beside it a thing that the whole picture took for a face."""
+    content, card = read_finder(FINDER_FILE)
+    network, gray = FaceNetwork(content, card.overlap), to_gray(portrait)
+    boxes = np.array([(5, 200, 60, 75), FACE], np.float32)
+    first = Found(boxes, np.zeros((2, 5, 2), np.float32), np.array([0.8, 0.5], np.float32))
+    found = network.look_again(gray, first)
+    assert found.boxes.tolist() == boxes[::-1].tolist()  # the likeliest first
+    assert found.scores[0] > 0.6 > 0.3 > found.scores[1]
+    nose = found.landmarks[0, 2]
+    assert nose[0] == pytest.approx(FACE.centre[0] / 2, abs=10)  # the mean of 0 and where it is
+    unlikely = network.look_again(gray, first._replace(scores=np.array([0.24, 0.2], np.float32)))
+    assert (unlikely.scores < 0.06).all()  # not worth a second look
+
+
+def test_a_small_face_of_a_large_frame_is_seen_in_its_own_pixels(portrait: Image) -> None:
+    """Of 4 % of the frame's width: 13 pixels where the frame is searched as a whole."""
+    frame, small = np.full((720, 1280), 90, np.uint8), cv2.resize(to_gray(portrait), (180, 135))
+    frame[300:435, 500:680] = small
+    (box,) = FinderDetector().detect(frame)
+    assert box.overlap(FACE.scaled(0.375, 0.375).moved(500, 300)) > 0.5
 
 
 def test_it_is_searched_in_one_step(finder: FinderDetector, portrait: Image) -> None:

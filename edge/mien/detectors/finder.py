@@ -1,5 +1,6 @@
 """mien's own face finder: a small int8 TFLite network, in the runtime of the classifier."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.detectors.base import cut_region, shrink
-from mien.face_maps import Found, decode, suppress
+from mien.face_maps import Found, decode, overlaps, suppress
 from mien.faces import Box, Image, LeaningBox
 from mien.finder_card import FINDER_FILE, Framing, read_finder
 from mien.interpreter import TFLiteMaps
@@ -19,6 +20,10 @@ REGION = 96
 REGION_SIZES = (0.6, 1.6)
 """Smallest and largest size of a known face, as a multiple of the last one."""
 
+NEW_ODDS = 3.0
+"""What is not known needs so many times the odds of what is, to be followed: a video shows it again and again, and one
+look in many errs."""
+
 KNOWN_SHARE = 0.8
 """A known face may become smaller than the smallest by so much before it is lost, or it would flicker."""
 
@@ -26,11 +31,95 @@ MOST_ROLL_DEGREES = 45.0
 """The finder learnt from heads that lean less."""
 
 
+USUAL_SIDE, MOST_SIDE = 320, 400
+"""A picture with a longer side than the second is searched with one of the first, too: the network learnt from views of
+256 pixels, and does not know larger faces."""
+
+LIKELY = 0.25
+"""From this score on a place in the whole picture is looked at once more."""
+
+MOST_LOOKS = 48
+"""So many places at most, the likeliest."""
+
+SECOND_REACH = 0.5
+"""The second look shows so much around a place, in its sizes."""
+
+SAME_PLACE = 0.4
+"""The second look means the same face if its box overlaps the first one's by more (intersection over union)."""
+
+UNSEEN = 0.01
+"""Score of what the second look does not show, and least score that it is asked for."""
+
+
+class FaceNetwork:
+    """A face finder's file, in an interpreter for each size of picture: another size would be set up anew each time.
+
+    Args:
+        content: of the file.
+        overlap: of two boxes that overlap by more (intersection over union), the likelier stays.
+        num_threads, runtime: as for `mien.interpreter.TFLiteMaps`.
+
+    Raises:
+        ValueError, ImportError: as `mien.interpreter.TFLiteMaps`.
+    """
+
+    def __init__(self, content: bytes, overlap: float, num_threads: int = 1, runtime: str | None = None) -> None:
+        self._overlap = overlap
+        self.maps = lru_cache(maxsize=6)(lambda shape: TFLiteMaps(content, shape, num_threads, runtime))
+        self._room = lru_cache(maxsize=6)(lambda shape: np.zeros(shape, np.uint8))
+        self.runtime = self.maps((REGION, REGION)).runtime  # what cannot run is told at once
+
+    def search(self, picture: Image, min_score: float, shape: tuple[int, int]) -> Found:
+        """Search a picture as it is, in the top left corner of a black one of a shape of multiples of a cell."""
+        return suppress(self._decode(picture, min_score, shape), self._overlap)
+
+    def _decode(self, picture: Image, min_score: float, shape: tuple[int, int]) -> Found:
+        """Return what `search` finds, where one face may be there several times."""
+        height, width = picture.shape
+        if shape != picture.shape:
+            room = self._room(shape)
+            room.fill(0)
+            room[:height, :width] = picture
+            picture = room
+        return decode(self.maps(shape).run(picture), min_score)
+
+    def merge(self, parts: Sequence[Found]) -> Found:
+        """Return what was found in several searches, each face once, the likeliest first."""
+        found = Found(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+        return suppress(found.take(np.argsort(-found.scores, kind="stable")), self._overlap)
+
+    def look_again(self, picture: Image, found: Found) -> Found:
+        """Return the same faces with scores and landmarks of two looks, the likeliest first.
+
+        Each likely place is cut out with its surroundings, scaled to one size, and searched alone; its score becomes
+        the mean of both looks, as logits, and so do its landmarks. Two looks at different sizes agree on faces more
+        often than on what looks like one: docs/experiments.md has the measurement.
+
+        Args:
+            picture: (H, W) uint8, the frame at its full resolution.
+            found: what a search of the whole picture found, in its pixels.
+        """
+        second = np.full(len(found.scores), UNSEEN, np.float32)
+        landmarks = found.landmarks.copy()
+        for row in np.flatnonzero(found.scores >= LIKELY)[:MOST_LOOKS]:
+            box = Box(*found.boxes[row].round().astype(int).tolist())
+            region, left, top, scale = cut_region(picture, box, SECOND_REACH, int(REGION / (1 + 2 * SECOND_REACH)))
+            seen = placed(self._decode(region[:REGION, :REGION], UNSEEN, (REGION, REGION)), 1 / scale, left, top)
+            is_same = overlaps(found.boxes[row : row + 1], seen.boxes)[0] > SAME_PLACE
+            if is_same.any():  # the first is the likeliest
+                second[row] = seen.scores[is_same.argmax()]
+                landmarks[row] = (landmarks[row] + seen.landmarks[is_same.argmax()]) / 2
+        scores = 1 / (1 + np.sqrt((1 / found.scores - 1) * (1 / second - 1)))
+        faces = Found(found.boxes, landmarks, scores.astype(np.float32))
+        return faces.take(np.argsort(-scores, kind="stable"))
+
+
 class FinderDetector:
     """The face finder (docs/decisions/0012-face-finder.md): sees spectacles, turned and leaning heads.
 
-    The whole frame is one step of a search: it costs little more than a strip would. A known face is searched in its
-    region at the frame's full resolution. docs/detection.md has measurements.
+    The whole frame is one step of a search: it costs little more than a strip would. Likely places are looked at twice
+    (`FaceNetwork.look_again`). A known face is searched in its region at the frame's full resolution.
+    docs/detection.md has measurements.
 
     Args:
         model: path of the `.tflite` file, with its card beside it.
@@ -65,10 +154,8 @@ class FinderDetector:
             raise ValueError(f"max_side {max_side}, min_face {min_face}: allowed are 40 or more, above 0 up to 1")
         content, self.card = read_finder(model)
         self.max_side, self._min_face = max_side, min_face
-        # An interpreter for each size of input: another size would be set up anew each time.
-        self._network = lru_cache(maxsize=6)(lambda shape: TFLiteMaps(content, shape, num_threads, runtime))
-        self._room = lru_cache(maxsize=6)(lambda shape: np.zeros(shape, np.uint8))
-        self.runtime = self._network((REGION, REGION)).runtime  # what cannot run is told at once
+        self._network = FaceNetwork(content, self.card.overlap, num_threads, runtime)
+        self.runtime = self._network.runtime
 
     def detect(self, picture: Image) -> list[Box]:
         """Return the boxes of the faces in (H, W) uint8, in its pixels, largest first.
@@ -91,29 +178,27 @@ class FinderDetector:
         """Return faces of about a box's size near it, the likeliest first."""
         picture = to_gray(picture)
         region, left, top, scale = cut_region(picture, box, reach, int(REGION / (1 + 2 * reach)))
-        threshold = self.card.known_threshold if is_known else self.card.score_threshold
-        found = self._search(region[:REGION, :REGION], threshold, (REGION, REGION))
+        known = self.card.known_threshold
+        threshold = known if is_known else NEW_ODDS * known / (1 - known + NEW_ODDS * known)
+        found = self._network.search(region[:REGION, :REGION], threshold, (REGION, REGION))
         smallest, largest = (max(box.width, box.height, 1) * size for size in REGION_SIZES)
         smallest = max(smallest, (KNOWN_SHARE if is_known else 1) * self._min_face * min(picture.shape))
-        found = _placed(found, 1 / scale, left, top)
+        found = placed(found, 1 / scale, left, top)
         return [one for one in self._frame(found, picture.shape, smallest) if one.width <= largest]
 
     def find(self, picture: Image, min_score: float) -> Found:
         """Return the faces in a picture as the network sees them, in pixels of the picture, the likeliest first."""
-        small, scale = shrink(to_gray(picture), self.max_side)
-        cell = self.card.strides[-1]
-        height, width = (-(-side // cell) * cell for side in small.shape)
-        return _placed(self._search(small, min_score, (height, width)), 1 / scale, 0, 0)
-
-    def _search(self, picture: Image, min_score: float, shape: tuple[int, int]) -> Found:
-        """Search a picture as it is, in the top left corner of a black one of a shape of multiples of a cell."""
-        height, width = picture.shape
-        if shape != picture.shape:
-            room = self._room(shape)
-            room.fill(0)
-            room[:height, :width] = picture
-            picture = room
-        return suppress(decode(self._network(shape).run(picture), min_score), self.card.overlap)
+        picture = to_gray(picture)
+        cell, found = self.card.strides[-1], []
+        for side in (
+            (self.max_side, USUAL_SIDE) if min(self.max_side, max(picture.shape)) > MOST_SIDE else (self.max_side,)
+        ):
+            small, scale = shrink(picture, side)
+            height, width = (-(-length // cell) * cell for length in small.shape)
+            first = self._network.search(small, min(min_score, LIKELY), (height, width))
+            found.append(placed(first, 1 / scale, 0, 0))
+        faces = self._network.look_again(picture, self._network.merge(found) if len(found) > 1 else found[0])
+        return faces.take(faces.scores >= min_score)
 
     def _frame(self, found: Found, shape: tuple[int, ...], smallest: float) -> list[Box]:
         """Return the boxes of faces that are large enough and whose middle lies in the picture."""
@@ -127,7 +212,7 @@ class FinderDetector:
         ]
 
 
-def _placed(found: Found, scale: float, left: int, top: int) -> Found:
+def placed(found: Found, scale: float, left: int, top: int) -> Found:
     """Return faces of a part of a picture in pixels of the picture."""
     corner, grow = np.array([left, top], np.float32), np.float32(scale)
     boxes = np.concatenate([found.boxes[:, :2] * grow + corner, found.boxes[:, 2:] * grow], axis=1)
