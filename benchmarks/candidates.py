@@ -23,9 +23,6 @@ SIDES = (640, 320)
 BASELINE = "frontalface_default, 320 pixels"
 """With whose time the others are compared: what tutorials take, in as many pixels as `mien run`."""
 
-SMALL_FACE = 0.02
-"""Of the shorter side: smaller faces than `mien run` looks for, so that what counts is what a network sees."""
-
 NO_YUNET = "its model is not here: `mien models fetch yunet` brings it"
 
 NotMeasured = dict[str, str]
@@ -170,17 +167,11 @@ def _cascade(name: str, side: int) -> Callable[[int], FaceDetector]:
 
 
 def _forms(name: str) -> list[Candidate]:
-    """Return a detector as `mien run` and `mien image` take it, and as the first with small faces, too."""
+    """Return a detector as `mien run` and `mien image` take it."""
     key, is_ours = name.lower(), name == "finder"
     return [
         Candidate(
             f"{name}, 320 pixels (mien run)", lambda threads: open_detector(key, num_threads=threads), is_ours, is_ours
-        ),
-        Candidate(
-            f"{name}, 320 pixels, small faces, too",
-            lambda threads: open_detector(key, min_face=SMALL_FACE, num_threads=threads),
-            is_live=is_ours,
-            is_ours=is_ours,
         ),
         Candidate(
             f"{name}, 640 pixels (mien image)",

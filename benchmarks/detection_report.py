@@ -159,7 +159,7 @@ def _draw(panel: "Axes", kind: str, points: dict[str, tuple[float, Entry]]) -> N
         faces = recall["faces"]
     times_ms = [median_ms for median_ms, _ in points.values()]
     panel.set_xscale("log")
-    panel.set_xlim(min(times_ms) / 1.5, max(times_ms) * 5)  # room for the name of the slowest
+    panel.set_xlim(min(times_ms) / 3, max(times_ms) * 5)  # room for names on both sides
     panel.set_xticks([tick for tick in TICKS_MS if min(times_ms) / 1.5 <= tick <= max(times_ms) * 4])
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_formatter("")

@@ -75,7 +75,6 @@ def test_every_detector_finds_the_portraits_and_nothing_on_the_wall(
         "HaarDetector (mien run)",
         "HaarDetector (mien image)",
         "finder, 320 pixels (mien run)",
-        "finder, 320 pixels, small faces, too",
         "finder, 640 pixels (mien image)",
     ]
     assert (content["photos"], content["no_faces"]) == (3, 2)
