@@ -197,7 +197,7 @@ def test_the_settings_of_a_run_reach_its_recognizer(portrait: Image) -> None:
     small[:180, :240] = cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     assert len(find()) == 1
     assert find(min_face=0.5) == []
-    assert find(detect_side=80) == []
+    assert find(detect_side=40) == []  # five pixels
     recognizer = make_recognizer(
         Config(smoothing_s=1.5, detect_interval_s=2.5, max_classified=3, max_faces=5, detector="haar")
     )
