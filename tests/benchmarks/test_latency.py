@@ -166,7 +166,8 @@ def test_a_cut_model_keeps_what_a_later_operator_needs(tmp_path: Path) -> None:
     model = find_model("mien_net_int8")
     fourth = write_prefixes(model, tmp_path)[3].read_bytes()
     assert len(read_operators(fourth)) == 4
-    with pytest.raises(ValueError, match="a model with 2 outputs: allowed is one"):  # a block's own way, and the short cut beside it
+    # a block's own way, and the short cut beside it
+    with pytest.raises(ValueError, match="a model with 2 outputs: allowed is one"):
         TFLiteModel(fourth)
 
 
