@@ -151,11 +151,7 @@ def train_finder(
     """
     check_finder_run(out, config, facts, resume)
     sources = [Source(photograph, photograph.read()) for photograph in training]
-    if not any(_has_face_to_judge_by(photograph) for photograph in validation):
-        raise ValueError(
-            f"none of the {len(validation)} validation photographs has a face wider than {LEAST_WIDTH:.0%} of it, so "
-            f"that no epoch can be chosen: bring more than {2 * BLOCK} photographs of a source (SOURCE_NUMBER.jpg)"
-        )
+    _check_validation(validation)
     judge = Judge(validation)
     keras.utils.set_random_seed(config.seed)
     learner, steps = _build_learner(sources, config)
@@ -182,17 +178,30 @@ def train_finder(
             write_whole(out / "history.csv", lambda path: _write_history(history, path))
             write_whole(out / CHECKPOINT, lambda path: save_state(learner, path))
             progress.epoch_done(row, is_best)
-    if not (out / BALANCE).exists():
-        best = load_network(out / "model.keras")
-        shifts = balance_scores(best, judge)
-        write_whole(out / "model.keras", best.save)
-        write_text_whole(out / BALANCE, json.dumps({str(stride): shift for stride, shift in shifts.items()}) + "\n")
+    _balance(out, judge)
     return out / "model.keras"
 
 
-def _has_face_to_judge_by(photograph: Photograph) -> bool:
-    widths = photograph.boxes[:, 2]
-    return bool(len(widths)) and bool((widths >= LEAST_WIDTH * photograph.read().shape[1]).any())
+def _balance(out: Path, judge: Judge) -> None:
+    """Balance the scores of a finished run's best network, once."""
+    if (out / BALANCE).exists():
+        return
+    best = load_network(out / "model.keras")
+    shifts = balance_scores(best, judge)
+    write_whole(out / "model.keras", best.save)
+    write_text_whole(out / BALANCE, json.dumps({str(stride): shift for stride, shift in shifts.items()}) + "\n")
+
+
+def _check_validation(photographs: list[Photograph]) -> None:
+    """Raise ValueError where no photograph has a face to judge by."""
+    for photograph in photographs:
+        widths = photograph.boxes[:, 2]
+        if len(widths) and (widths >= LEAST_WIDTH * photograph.read().shape[1]).any():
+            return
+    raise ValueError(
+        f"none of the {len(photographs)} validation photographs has a face wider than {LEAST_WIDTH:.0%} of it, so that "
+        f"no epoch can be chosen: bring more than {2 * BLOCK} photographs of a source (SOURCE_NUMBER.jpg)"
+    )
 
 
 def _train_epoch(learner: Learner, batches: Batches, epoch: int, progress: RunProgress) -> float:
