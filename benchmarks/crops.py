@@ -155,7 +155,8 @@ def make_scene(image: Image, degrees: float, rng: np.random.Generator) -> Scene:
     # From the image to the picture: clockwise, as `Box.roll_degrees`; OpenCV counts the other way round.
     turn = cv2.getRotationMatrix2D(((SIZE - 1) / 2,) * 2, -roll, side / SIZE)
     turn[:, 2] += (x - 0.5 - (SIZE - 1) / 2, y - 0.5 - (SIZE - 1) / 2)
-    sharp = cv2.warpAffine(image, turn, PICTURE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # A camera's picture of the face is as sharp as its pixels; linear interpolation would blur it.
+    sharp = cv2.warpAffine(image, turn, PICTURE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     blurred = cv2.GaussianBlur(sharp, (0, 0), side / 12, borderType=cv2.BORDER_REPLICATE)
     is_image = cv2.warpAffine(np.full_like(image, 255), turn, PICTURE) / np.float32(255)
     picture = np.round(sharp * is_image + blurred * (1 - is_image)).astype(np.uint8)

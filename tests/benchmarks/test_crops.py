@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -40,6 +41,15 @@ def test_what_is_cut_from_its_own_place_is_the_image_again(degrees: int, seed: i
     middle = slice(8, 40)  # a large image that leans loses its corners
     # Turned the wrong way by 10 degrees, it is 12 levels off and more; enlarging, cutting to whole pixels cost 3.
     assert np.abs(again.astype(float) - image)[middle, middle].mean() < 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_scene_keeps_what_is_fine_in_an_image(seed: int) -> None:
+    fine = np.random.default_rng(seed).integers(0, 256, (48, 48)).astype(np.float32)
+    image = cv2.GaussianBlur(fine, (0, 0), 0.8).astype(np.uint8)
+    scene = make_scene(image, 0, np.random.default_rng(seed))
+    again = crop_face(scene.picture, scene.place, 0.0)
+    assert again[8:40, 8:40].std() > 0.9 * image[8:40, 8:40].std()  # enlarged linearly it has 0.85
 
 
 def test_a_scene_is_the_same_each_time() -> None:
