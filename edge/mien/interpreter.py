@@ -158,15 +158,18 @@ def load_runtime(name: str | None = None) -> tuple[str, Any]:
     """Return (package, Interpreter class) of a TFLite runtime; None takes the first installed of `RUNTIMES`.
 
     Raises:
-        ImportError: it is not installed, or cannot work with the installed numpy.
+        ImportError: it is not installed, lacks what it needs, or cannot work with the installed numpy.
         ValueError: the name is not in `RUNTIMES`.
     """
     if name is not None and name not in RUNTIMES:
         raise ValueError(f"unknown runtime {name!r}: allowed are {', '.join(RUNTIMES)}")
+    broken = ""
     for package in [name] if name else RUNTIMES:
         try:
             interpreter = import_module(RUNTIMES[package]).Interpreter
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name and error.name.split(".")[0] != RUNTIMES[package].split(".")[0]:
+                broken = broken or f"{package} lacks {error.name}: pip install --force-reinstall {package} brings it"
             continue
         if package == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
             # The import works and Interpreter(...) crashes: it was built against numpy 1.
@@ -175,6 +178,8 @@ def load_runtime(name: str | None = None) -> tuple[str, Any]:
                 "pip install 'numpy<2', or pip install ai-edge-litert instead"
             )
         return package, interpreter
+    if broken:
+        raise ImportError(broken)
     wanted = name or "TFLite runtime"
     raise ImportError(f"{wanted} is not installed: pip install 'mien[edge]' brings a TFLite runtime")
 

@@ -221,6 +221,19 @@ def test_without_a_runtime_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) 
         load_runtime()
 
 
+def test_a_runtime_that_lacks_something_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ai_edge_litert").mkdir()
+    (tmp_path / "ai_edge_litert" / "__init__.py").touch()
+    (tmp_path / "ai_edge_litert" / "interpreter.py").write_text("import no_such_buffers.table\n")
+    for module in [name for name in sys.modules if name.split(".")[0] == "ai_edge_litert"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="ai-edge-litert lacks no_such_buffers: pip install --force-reinstall"):
+        load_runtime("ai-edge-litert")
+
+
 @pytest.mark.tensorflow
 def test_tensorflow_alone_serves_as_runtime() -> None:
     require_module("tensorflow")
