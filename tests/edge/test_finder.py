@@ -262,10 +262,10 @@ def test_faces_of_the_photographs_are_found(media: Path) -> None:
     files = sorted((media / "no_faces").glob("*.jpg"))
     false = sum(len(detector.detect(to_gray(cv2.imread(str(file))))) for file in files)
     print("found", {kind: f"{sum(faces)} of {len(faces)}" for kind, faces in found.items()}, f"{false} false boxes")
-    assert np.mean(found["plain"]) >= 0.94
+    assert np.mean(found["plain"]) >= 0.96
     assert np.mean(found["spectacles"]) >= 0.93
-    assert np.mean(found["hard"]) >= 0.2
-    assert false <= 6
+    assert np.mean(found["hard"]) >= 0.6
+    assert false <= 3
 
 
 def test_a_face_is_followed_in_nearly_every_frame(media: Path) -> None:
@@ -284,10 +284,10 @@ def test_a_face_is_followed_in_nearly_every_frame(media: Path) -> None:
                 ids |= {face.track_id for face in faces}
         assert len(ids) <= 3, clip
     print(f"{followed} of {with_face} frames followed")
-    assert followed / with_face >= 0.95
+    assert followed / with_face >= 0.99
 
 
 def test_bottles_are_no_faces(media: Path) -> None:
     recognizer = EmotionRecognizer()
     with open_source(str(media / "clips" / "bottles_no_face.mp4")) as source:
-        assert sum(len(recognizer.recognize(frame.image, frame.time_s)) for frame in source) <= 12
+        assert sum(len(recognizer.recognize(frame.image, frame.time_s)) for frame in source) <= 3
