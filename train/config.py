@@ -27,6 +27,7 @@ CHOICES = {
     "recipe": ("paper", "strong", "fine-tune"),
     "optimizer": ("adam", "sgd"),
     "schedule": ("constant", "cosine"),
+    "judged_by": ("accuracy", "loss"),
     "imbalance": ("none", "class-weights", "balanced-sampling", "logit-adjustment"),
     "fer_plus": ("none", "soft", "filter"),
 }
@@ -55,6 +56,8 @@ class TrainingConfig:
     seed: int = setting(0, "of everything random: split, order, weights, augmentation, dropout")
     validation_share: float = setting(0.2, "of Training, to validate on")
     mixed_precision: bool = setting(False, "bfloat16 arithmetic with float32 weights, often faster")
+
+    judged_by: str = setting("accuracy", "what says which epoch is kept; loss varies less by chance")
 
     epochs: int = setting(50, "how often each image is seen")
     batch_size: int = setting(64, "images a step")

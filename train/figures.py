@@ -58,18 +58,17 @@ def plot_classes(parts: dict[str, Fer2013], path: Path) -> None:
         axis.legend(frameon=False)
 
 
-def plot_history(history: list[dict[str, float]], title: str, path: Path) -> None:
-    """Draw accuracy (left) and loss (right) of training and validation over the epochs."""
+def plot_history(history: list[dict[str, float]], kept: dict[str, float], title: str, path: Path) -> None:
+    """Draw accuracy (left) and loss (right) of training and validation over the epochs; `kept` is one of them."""
     epochs = [row["epoch"] for row in history]
     marker = "." if len(epochs) < 4 else ""  # a line needs two epochs to be seen
-    best = max(history, key=lambda row: row["val_accuracy"])
     with new_figure(path, 1, 2, figsize=(10, 4)) as (figure, axes):
         figure.suptitle(title)
         labels = ("training, as it learns", "training: what the recipe minimises")
         for axis, name, training_label in zip(axes[0], ("accuracy", "loss"), labels, strict=True):
             axis.plot(epochs, [row[name] for row in history], marker=marker, color=BLUE, label=training_label)
             axis.plot(epochs, [row[f"val_{name}"] for row in history], marker=marker, color=ORANGE, label="validation")
-            axis.plot(best["epoch"], best[f"val_{name}"], "o", color=ORANGE, label="the epoch that was kept")
+            axis.plot(kept["epoch"], kept[f"val_{name}"], "o", color=ORANGE, label="the epoch that was kept")
             axis.set(xlabel="epoch", ylabel=name)
             axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axis.grid(alpha=0.3)

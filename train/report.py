@@ -21,7 +21,7 @@ from train.config import TrainingConfig
 from train.evaluation import Evaluation, evaluate, predict
 from train.learner import FULL_SIZE, load_network, seed_random_streams
 from train.live_views import add_live_faults
-from train.training import read_history
+from train.training import best_epoch, read_history
 
 PAPER = {
     "cnn": {"training": (0.619, None), "validation": (0.6214, None), "test": (0.626, 1.0056)},
@@ -64,11 +64,12 @@ def write_report(
     width = "" if config.width == 1 else f" at width {config.width}"
     name = f"{config.model}{shape}{width}, recipe {config.recipe}"
     _draw(out, data, sides, config, evaluation, history, name)
-    best = max(history, key=lambda row: row["val_accuracy"])
+    best = best_epoch(history, config)
     text = [
         f"# {name}: {evaluation.result}",
         f"    {command}",
-        f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation accuracy. "
+        f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation "
+        f"{config.judged_by}. "
         + ("The test images were looked at once, after that choice." if is_fer2013 else "There are no test images."),
     ]
     if is_fer2013 and (paper := PAPER.get(config.model)):
@@ -115,7 +116,7 @@ def _draw(
     images = sides.training.images[:4]
     figures.plot_views(images, _views(images, config), out / "augmentation.png")
     figures.plot_classes({name: part for name, part in parts.items() if len(part)}, out / "classes.png")
-    figures.plot_history(history, title, out / "history.png")
+    figures.plot_history(history, best_epoch(history, config), title, out / "history.png")
     figures.plot_confusion(evaluation.metrics, judged_title, out / "confusion.png")
     figures.plot_recall(evaluation.metrics, judged_title, out / "recall.png")
     figures.plot_mistakes(evaluation.judged, evaluation.probabilities, out / "mistakes.png")

@@ -46,8 +46,8 @@ def train(
     """Train a model and write it to `out`.
 
     Written after every epoch, each file whole or not at all: the checkpoint (weights, optimizer and
-    averaged weights), `history.csv`, and `model.keras` (float32) whenever validation accuracy is the
-    best yet.
+    averaged weights), `history.csv`, and `model.keras` (float32) whenever the epoch is the best
+    yet on validation images.
 
     Args:
         sides: the data.
@@ -104,6 +104,13 @@ def read_history(path: Path) -> list[dict[str, float]]:
         ) from error
 
 
+def best_epoch(history: list[dict[str, float]], config: TrainingConfig) -> dict[str, float]:
+    """Return the row of the epoch that is kept: the best on validation images, the first one of equals."""
+    if config.judged_by == "loss":
+        return min(history, key=lambda row: row["val_loss"])
+    return max(history, key=lambda row: row["val_accuracy"])
+
+
 class _Run:
     """A run in hand: the learner, what judges it, and the files that both can be restored from."""
 
@@ -132,8 +139,8 @@ class _Run:
 
     @property
     def best(self) -> dict[str, float]:
-        """The history's row with the best validation accuracy, the first one of equals."""
-        return max(self.history, key=lambda row: row["val_accuracy"])
+        """The history's row of the epoch that is kept."""
+        return best_epoch(self.history, self._config)
 
     def train_epoch(self, epoch: int, progress: RunProgress) -> dict[str, float]:
         """Train one epoch; return its loss and accuracy."""

@@ -109,7 +109,7 @@ def test_one_epoch_and_absent_classes_can_be_seen(tmp_path: Path) -> None:
     from train.figures import BLUE, ORANGE, plot_history, plot_recall
 
     row = {"epoch": 1.0, "loss": 1.5, "accuracy": 0.4, "val_loss": 1.25, "val_accuracy": 0.5, "val_macro_f1": 0.25}
-    plot_history([row], "one epoch", tmp_path / "history.png")
+    plot_history([row], row, "one epoch", tmp_path / "history.png")
     picture = cv2.imread(str(tmp_path / "history.png"))[60:, :480]  # accuracy alone
     for colour in (BLUE, ORANGE):
         blue_green_red = [int(colour[i : i + 2], 16) for i in (5, 3, 1)]
