@@ -203,6 +203,20 @@ def test_drawing_changes_a_copy_wherever_the_box_is(portrait: Image, box: Box) -
     assert (picture != portrait).any()
 
 
+def test_bars_do_not_flicker_where_a_face_is_just_wide_enough(portrait: Image) -> None:
+    def draw(width: int, named: set[int] | None) -> bool:
+        box = Box(100, 20, width, width)
+        picture = annotate(portrait, [make_face(box=box)], named)
+        below = (picture != portrait).any(axis=(1, 2)).nonzero()[0].max() - box.y - box.height
+        return bool(below > 20)  # three bars, not one
+
+    width = next(width for width in range(20, 300) if draw(width, None))
+    named: set[int] = set()
+    assert [draw(width + change, named) for change in (-1, 0, -5, 3, -5)] == [False, True, True, True, True]
+    assert not draw(width // 2, named)
+    assert named == set()
+
+
 @pytest.mark.parametrize("name", ["x.mp4", "x.png", "x.jsonl"])
 def test_a_run_without_a_frame_leaves_no_file(tmp_path: Path, name: str) -> None:
     with open_output(str(tmp_path / name), at(25)):

@@ -19,20 +19,32 @@ SHOWN = 3
 """So many emotions of a face are shown, where it is wide enough for their names."""
 
 
-def annotate(image: Image, faces: list[Face]) -> Image:
+NAMED_WIDTH, STILL_NAMED_WIDTH = 1.6, 1.35
+"""A face is wide enough from so many widths of a name on; one that was, down to the second, or it would flicker."""
+
+
+def annotate(image: Image, faces: list[Face], named: set[int] | None = None) -> Image:
     """Return a copy of an image, (H, W, 3) BGR uint8, with the faces drawn on it.
 
     Above a face stands what it shows, below it a bar for each of its three most probable emotions; below a small one
     a single bar, its confidence.
+
+    Args:
+        image, faces: of one frame.
+        named: ids of the faces that had three bars in the last frame; those of this one replace them.
     """
     picture = image.copy()
     scale = max(0.7, min(picture.shape[:2]) / 720)  # smaller letters cannot be read
-    for face in faces:
-        _draw_face(picture, face, scale)
+    before = set() if named is None else set(named)
+    now = {face.track_id for face in faces if _draw_face(picture, face, scale, face.track_id in before)}
+    if named is not None:
+        named.clear()
+        named.update(now)
     return picture
 
 
-def _draw_face(picture: Image, face: Face, scale: float) -> None:
+def _draw_face(picture: Image, face: Face, scale: float, was_named: bool) -> bool:
+    """Draw a face; return whether its bars have names."""
     import cv2
 
     x, y, width, height = face.box
@@ -50,17 +62,17 @@ def _draw_face(picture: Image, face: Face, scale: float) -> None:
     cv2.rectangle(picture, (left, top), (left + text_width + 4, top + label_height), color, cv2.FILLED)
     origin = (left + 2, top + text_height + 2)
     cv2.putText(picture, text, origin, font, size, (0, 0, 0), stroke, cv2.LINE_AA)
-    _draw_bars(picture, face, scale)
+    return _draw_bars(picture, face, scale, was_named)
 
 
-def _draw_bars(picture: Image, face: Face, scale: float) -> None:
+def _draw_bars(picture: Image, face: Face, scale: float, was_named: bool) -> bool:
     """Draw the most probable emotions below the box, as bars with their names, or the confidence alone."""
     import cv2
 
     x, y, width, height = face.box
     font, size, stroke = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, max(1, round(0.8 * scale))
     names_width = max(cv2.getTextSize(name, font, size, stroke)[0][0] for name in EMOTIONS) + round(10 * scale)
-    has_names = width >= 1.6 * names_width
+    has_names = width >= (STILL_NAMED_WIDTH if was_named else NAMED_WIDTH) * names_width
     row_height = round((18 if has_names else 7) * scale)
     ranking = face.probabilities.argsort()[::-1][:SHOWN] if has_names else [EMOTIONS.index(face.emotion)]
     top = y + height + max(2, round(2 * scale))
@@ -75,3 +87,4 @@ def _draw_bars(picture: Image, face: Face, scale: float) -> None:
         if has_names:
             origin = (max(0, x) + round(4 * scale), middle + round(5 * scale))
             cv2.putText(picture, name, origin, font, size, (235, 235, 235), stroke, cv2.LINE_AA)
+    return has_names

@@ -45,6 +45,7 @@ class VideoOutput(Output):
         self._size = (0, 0)
         self._started_s = 0.0
         self._written = 0
+        self._named: set[int] = set()
 
     def write(self, image: Image, result: FrameResult) -> None:
         """Add one frame, as often as its time asks for."""
@@ -56,7 +57,7 @@ class VideoOutput(Output):
         if wanted <= self._written:
             return
         shown = blur_faces(image, places_of_faces(result)) if self._is_blurred else image
-        picture = annotate(shown, result.faces)
+        picture = annotate(shown, result.faces, self._named)
         if (image.shape[1], image.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size)
         while self._written < wanted:

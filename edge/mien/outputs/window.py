@@ -28,6 +28,7 @@ class WindowOutput(Output):
         # Without OpenCV's toolbar, and scaled as a whole.
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | cv2.WINDOW_KEEPRATIO)
         self._is_sized = False
+        self._named: set[int] = set()
 
     def write(self, image: Image, result: FrameResult) -> None:
         """Show one frame; Q, Esc or a closed window ask for the end."""
@@ -36,7 +37,7 @@ class WindowOutput(Output):
         if not self._is_sized:
             cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
             self._is_sized = True
-        cv2.imshow(TITLE, annotate(image, result.faces))
+        cv2.imshow(TITLE, annotate(image, result.faces, self._named))
         self.idle()
 
     def idle(self) -> None:

@@ -62,6 +62,7 @@ class WebOutput(Output):
         self._pictures, self._events = Newest(), Newest()
         self._result: FrameResult | None = None
         self._shown: list[tuple[int, str]] = []  # ids and labels of the last event
+        self._named: set[int] = set()  # whose bars had names in the last picture
         self._next_event_s = self._next_picture_s = 0.0
 
         listener = _listen(host, port)
@@ -110,7 +111,7 @@ class WebOutput(Output):
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             faces = [replace(face, box=face.box.scaled(scale, scale)) for face in faces]
             hidden = [box.scaled(scale, scale) for box in hidden]
-        picture = annotate(blur_faces(image, hidden) if hidden else image, faces)
+        picture = annotate(blur_faces(image, hidden) if hidden else image, faces, self._named)
         is_encoded, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         assert is_encoded
         head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
