@@ -154,7 +154,10 @@ def _refuse(unknown: list[str], parser: argparse.ArgumentParser) -> None:
     """Raise ValueError for what the parser of a command does not know, with the flag that comes nearest."""
     flag = next((text.partition("=")[0] for text in unknown if text.startswith("-")), None)
     if flag is None:
-        raise ValueError(f"unknown argument {unknown[0]!r}: `{parser.prog} --help` tells how to say it")
+        hint = f"`{parser.prog} --help` tells how to say it"
+        if "--source" in parser._option_string_actions:
+            hint = f"--source {unknown[0]} if you mean a source"
+        raise ValueError(f"unknown argument {unknown[0]!r}: {hint}")
     for name, entry, _ in all_settings():
         if entry.metadata["is_secret"] and flag == flag_of(name):
             raise ValueError(f"{flag} is a secret, which others could read here: set {variable_of(name)}")

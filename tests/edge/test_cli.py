@@ -161,7 +161,7 @@ def test_help_of_run_fits_on_a_screen() -> None:
             2,
             "--web-token is a secret, which others could read here: set MIEN",
         ),
-        (["clip.mp4"], 2, "unknown argument 'clip.mp4': `mien run --help` tells how to say it"),
+        (["clip.mp4"], 2, "unknown argument 'clip.mp4': --source clip.mp4 if you mean a source"),
     ],
 )
 def test_a_mistake_gets_one_line_and_leaves_nothing(
