@@ -81,7 +81,9 @@ class Config:
     model: str = setting(DEFAULT_MODEL, "one of `mien models`, or a .tflite file")
     threads: int = setting(2, "threads of detector and classifier", least=1, most=64)
     max_faces: int = setting(8, "faces followed at once, largest first", least=1, most=100)
-    max_classified: int = setting(4, "faces classified in one frame, in turns if there are more", least=1, most=100)
+    max_classified: int = setting(
+        4, "faces classified in one frame, in turns if there are more; all in the first frame", least=1, most=100
+    )
     min_face: float = setting(0.03, "smallest face, as a share of the frame's shorter side", least=0.02, most=1)
     detect_side: int = setting(320, "longer side of the picture that is searched, in pixels", least=80, most=2000)
     detect_interval_s: float = setting(0.5, "seconds in which the whole frame is searched once", least=0, most=60)

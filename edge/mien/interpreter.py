@@ -126,6 +126,7 @@ class TFLiteMaps(_Interpreter):
     Attributes:
         runtime: the package that runs it.
         input: what the file says of its input, for these pictures.
+        strides: of its maps, in pixels, ascending.
 
     Raises:
         ValueError, ImportError: as `TFLiteModel`.
@@ -144,6 +145,7 @@ class TFLiteMaps(_Interpreter):
         if not pairs or any(set(pair) != {1, GEOMETRY} for pair in pairs.values()):
             raise ValueError("not a face finder: it needs a map of scores and one of geometry for each stride")
         self._pairs = dict(sorted(pairs.items()))
+        self.strides = tuple(self._pairs)
 
     def run(self, picture: npt.NDArray[np.uint8]) -> list[Map]:
         """Return the maps of a (height, width) uint8 picture, the smallest stride first."""
@@ -163,23 +165,28 @@ def load_runtime(name: str | None = None) -> tuple[str, Any]:
     """
     if name is not None and name not in RUNTIMES:
         raise ValueError(f"unknown runtime {name!r}: allowed are {', '.join(RUNTIMES)}")
-    broken = ""
+    broken = []
     for package in [name] if name else RUNTIMES:
         try:
             interpreter = import_module(RUNTIMES[package]).Interpreter
-        except ModuleNotFoundError as error:
-            if error.name and error.name.split(".")[0] != RUNTIMES[package].split(".")[0]:
-                broken = broken or f"{package} lacks {error.name}: pip install --force-reinstall {package} brings it"
+        except ImportError as error:
+            is_missing = isinstance(error, ModuleNotFoundError)
+            if is_missing and (error.name or "").split(".")[0] != RUNTIMES[package].split(".")[0]:
+                broken.append(f"{package} lacks {error.name}: pip install --force-reinstall {package} brings it")
+            elif not is_missing:  # its library wants another system
+                reason = " ".join(str(error).split())
+                broken.append(f"{package} cannot be loaded ({reason}): pip install another version, or tflite-runtime")
             continue
         if package == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
             # The import works and Interpreter(...) crashes: it was built against numpy 1.
-            raise ImportError(
+            broken.append(
                 f"tflite-runtime cannot work with numpy {np.__version__}: "
                 "pip install 'numpy<2', or pip install ai-edge-litert instead"
             )
+            continue
         return package, interpreter
     if broken:
-        raise ImportError(broken)
+        raise ImportError(broken[0])
     wanted = name or "TFLite runtime"
     raise ImportError(f"{wanted} is not installed: pip install 'mien[edge]' brings a TFLite runtime")
 

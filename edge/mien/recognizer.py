@@ -27,7 +27,8 @@ class EmotionRecognizer:
         num_threads: threads of the classifier, and of the detector that None takes.
         max_faces: at most so many faces a frame, the largest first; one that was shown before goes before a newcomer
             of about its size.
-        max_classified: so many of them are classified in one frame; in turns, if there are more.
+        max_classified: so many of them are classified in one frame; in turns, if there are more. In the first frame,
+            which may be the only one, all are.
         smoothing_s: time constant of the smoothing of each face's probabilities; 0 switches it off, and so the
             hold on an emotion that is about as probable as another; `math.inf` gives the mean over all frames.
         max_tracked: so many are followed, shown or not; None: twice `max_faces`.
@@ -74,6 +75,7 @@ class EmotionRecognizer:
         self._tracker = Tracker()
         self._search = FaceSearch(self.detector, self._detect_interval_s)
         self._shown: set[int] = set()  # ids of the last frame's faces
+        self._is_first = True
         self.seen: tuple[Box, ...] = ()
 
     def set_effort(self, detect_interval_s: float, detect_side: int) -> None:
@@ -132,7 +134,9 @@ class EmotionRecognizer:
 
     def _classify(self, picture: Image, tracks: list[Track], now_s: float) -> None:
         """Classify those faces whose last time is longest ago."""
-        chosen = sorted(tracks, key=lambda track: track.classified_s)[: self._max_classified]
+        most = self._max_faces if self._is_first else self._max_classified
+        chosen = sorted(tracks, key=lambda track: track.classified_s)[:most]
+        self._is_first = False
         if not chosen:
             return
         margin = self.classifier.card.crop_margin

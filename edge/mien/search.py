@@ -10,6 +10,12 @@ REACH = 0.3
 
 REACH_PER_S = 1.5
 
+SAME_FACE = 0.4
+"""Two boxes of one face overlap by more (intersection over union)."""
+
+PART = 0.6
+"""A box with less of another's area and its centre in it is a part of the same face."""
+
 
 class FaceSearch:
     """Looks around known faces in every frame, and at the whole frame once in an interval, a part in each frame.
@@ -54,7 +60,7 @@ class FaceSearch:
         # While nobody is there, there is time to look more often.
         interval_s = self.interval_s if known else self.interval_s / 2
         for candidate in self._candidates(picture, passed_s / interval_s):
-            if not any(candidate.is_same_face(box) for box in found):
+            if not any(_is_same_face(candidate, box) for box in found):
                 found += _nearest(detector.detect_near(picture, candidate, REACH, is_known=False), candidate)
         return _without_doubles(found)
 
@@ -84,6 +90,16 @@ def _without_doubles(boxes: list[Box]) -> list[Box]:
     """Return the boxes of different faces, largest first; of two of one face the earlier."""
     kept: list[Box] = []
     for box in boxes:
-        if not any(box.is_same_face(other) for other in kept):
+        if not any(_is_same_face(box, other) for other in kept):
             kept.append(box)
     return sorted(kept, key=lambda box: box.area, reverse=True)
+
+
+def _is_same_face(one: Box, other: Box) -> bool:
+    """Whether two boxes show one face: they overlap much, or the smaller one lies in the larger.
+
+    Heads of one size that partly hide each other overlap by less than detectors do in finding one face twice.
+    """
+    small, large = sorted((one, other), key=lambda box: box.area)
+    is_part = small.area < PART * large.area and large.has_inside(*small.centre)
+    return is_part or one.overlap(other) > SAME_FACE

@@ -17,6 +17,8 @@ MIN_OVERLAP = 0.2
 MAX_GAP_S = 0.5
 """A face that was missed for longer gets a new id when it returns."""
 
+SLOWEST_S = 15.0
+"""Frames that are further apart are not slow: a camera was away, and so may be who was before it."""
 
 HOLD = 0.1
 """Another emotion must be so much more probable than the shown one to take its place."""
@@ -105,8 +107,9 @@ class Tracker:
         self._previous_s = min(self._previous_s, time_s)
         for track in self._tracks:
             track.last_seen_s = min(track.last_seen_s, time_s)
+            track.classified_s = min(track.classified_s, time_s)
         # Who was seen in the previous frame is still there, however slowly the frames come.
-        oldest_s = min(time_s - MAX_GAP_S, self._previous_s)
+        oldest_s = min(time_s - MAX_GAP_S, max(self._previous_s, time_s - SLOWEST_S))
         alive = [track for track in self._tracks if track.last_seen_s >= oldest_s]
         return sorted(alive, key=lambda track: track.last_seen_s, reverse=True)
 

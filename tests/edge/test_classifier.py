@@ -5,11 +5,12 @@ import shutil
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mien import EMOTIONS, EmotionClassifier
+from mien import EMOTIONS, EmotionClassifier, interpreter
 from mien.card import MODELS_DIR, ModelCard, find_model, model_names, read_card
 from mien.detectors import HaarDetector
 from mien.faces import Image
@@ -221,17 +222,38 @@ def test_without_a_runtime_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) 
         load_runtime()
 
 
-def test_a_runtime_that_lacks_something_is_not_said_to_be_missing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "ai_edge_litert").mkdir()
-    (tmp_path / "ai_edge_litert" / "__init__.py").touch()
-    (tmp_path / "ai_edge_litert" / "interpreter.py").write_text("import no_such_buffers.table\n")
-    for module in [name for name in sys.modules if name.split(".")[0] == "ai_edge_litert"]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ImportError, match="ai-edge-litert lacks no_such_buffers: pip install --force-reinstall"):
-        load_runtime("ai-edge-litert")
+def import_instead(monkeypatch: pytest.MonkeyPatch, found: dict[str, Exception | SimpleNamespace]) -> None:
+    """Let runtimes be these modules or errors, and all others missing."""
+
+    def import_module(name: str) -> SimpleNamespace:
+        package = name.split(".")[0]
+        match found.get(package, ModuleNotFoundError(f"No module named {package!r}", name=package)):
+            case Exception() as error:
+                raise error
+            case module:
+                return module
+
+    monkeypatch.setattr(interpreter, "import_module", import_module)
+
+
+def test_a_runtime_that_lacks_something_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ModuleNotFoundError("No module named 'flatbuffers'", name="flatbuffers.table")
+    import_instead(monkeypatch, {"ai_edge_litert": error})
+    for name in (None, "ai-edge-litert"):
+        with pytest.raises(ImportError, match=r"ai-edge-litert lacks flatbuffers.table: pip install --force-reinstall"):
+            load_runtime(name)
+
+
+def test_a_runtime_that_cannot_be_loaded_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, good = ImportError("GLIBC_2.99 not found"), SimpleNamespace(Interpreter=7)
+    import_instead(monkeypatch, {"ai_edge_litert": broken, "tflite_runtime": good})
+    monkeypatch.setattr(np, "__version__", "1.26.4")
+    assert load_runtime() == ("tflite-runtime", 7)
+    monkeypatch.setattr(np, "__version__", "2.4.0")
+    with pytest.raises(ImportError, match=r"ai-edge-litert cannot be loaded \(GLIBC_2.99 not found\): pip install"):
+        load_runtime()
+    import_instead(monkeypatch, {"tflite_runtime": good, "tensorflow": good})
+    assert load_runtime() == ("tensorflow", 7)
 
 
 @pytest.mark.tensorflow

@@ -109,6 +109,27 @@ def test_a_small_face_of_a_large_frame_is_seen_in_its_own_pixels(portrait: Image
     assert box.overlap(FACE.scaled(0.375, 0.375).moved(500, 300)) > 0.5
 
 
+def test_every_face_of_a_crowd_is_found(portrait: Image) -> None:
+    tile = cv2.resize(portrait, (120, 90), interpolation=cv2.INTER_AREA)
+    boxes = FinderDetector(max_side=640).detect(np.tile(tile, (9, 9, 1)))
+    middles = {(round(box.centre[0]) // 120, round(box.centre[1]) // 90) for box in boxes}
+    assert len(middles) == 81
+
+
+def test_colour_makes_no_difference(finder: FinderDetector, portrait: Image) -> None:
+    gray = to_gray(portrait)
+    assert finder.detect(portrait) == finder.detect(gray) != []
+    assert finder.detect_near(portrait, FACE, 0.5, True) == finder.detect_near(gray, FACE, 0.5, True) != []
+
+
+def test_a_card_of_other_maps_is_refused(tmp_path: Path) -> None:
+    card = json.loads(FINDER_FILE.with_suffix(".json").read_text()) | {"strides": [8, 16]}
+    (tmp_path / "finder.tflite").write_bytes(FINDER_FILE.read_bytes())
+    (tmp_path / "finder.json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=r"its card says strides \(8, 16\), the file has \(8, 16, 32\)"):
+        FinderDetector(tmp_path / "finder.tflite")
+
+
 def test_it_is_searched_in_one_step(finder: FinderDetector, portrait: Image) -> None:
     assert isinstance(finder, StepwiseDetector)
     assert finder.count_steps((360, 480)) == 1

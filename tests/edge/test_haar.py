@@ -54,6 +54,15 @@ def test_a_place_beside_the_frame_has_no_face(portrait: Image, box: Box) -> None
     assert HaarDetector().detect_near(to_gray(portrait), box, 0.3, is_known=True) == []
 
 
+@pytest.mark.parametrize("length", [0, 300, 5000])
+def test_a_damaged_cascade_is_refused_in_one_line(length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = "haarcascade_frontalface_alt2.xml"
+    (tmp_path / file).write_bytes((Path(cv2.data.haarcascades) / file).read_bytes()[:length])
+    monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))
+    with pytest.raises(ValueError, match=f"{file} is damaged: reinstall OpenCV"):
+        HaarDetector()
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.7, 4.0])
 def test_boxes_are_in_pixels_of_the_frame(portrait: Image, scale: float) -> None:
     frame = cv2.resize(to_gray(portrait), None, fx=scale, fy=scale)

@@ -203,6 +203,15 @@ def test_drawing_changes_a_copy_wherever_the_box_is(portrait: Image, box: Box) -
     assert (picture != portrait).any()
 
 
+@pytest.mark.parametrize("x", [-80, 320])
+def test_bars_of_a_face_that_is_half_out_of_the_picture_keep_their_share(portrait: Image, x: int) -> None:
+    picture = annotate(portrait, [make_face(box=Box(x, 100, 160, 160))])
+    rows = (picture[262:] == COLORS["happy"]).all(axis=2)
+    longest = int(rows.sum(axis=1).max())
+    visible = min(x + 160, 480) - max(0, x)
+    assert 0.4 * visible < longest < 0.75 * visible  # 70 % of what is seen of it, or of what names leave
+
+
 def test_bars_do_not_flicker_where_a_face_is_just_wide_enough(portrait: Image) -> None:
     def draw(width: int, named: set[int] | None) -> bool:
         box = Box(100, 20, width, width)

@@ -16,6 +16,7 @@ import pytest
 from mien import EMOTIONS, Box, EmotionRecognizer, Face
 from mien.card import find_model
 from mien.config import Config
+from mien.detectors import HaarDetector
 from mien.faces import Image
 from mien.preprocess import to_gray
 from mien.sources import open_source
@@ -145,7 +146,10 @@ def test_the_label_of_a_still_face_hardly_flickers(media: Path) -> None:
 
 def test_all_faces_get_their_turn_when_there_are_more_than_can_be_classified(portrait: Image) -> None:
     boxes = [Box(100 * place, 0, 90, 90) for place in range(4)]
-    recognizer = EmotionRecognizer(detector=FixedDetector(*boxes), max_classified=1)
+    detector = FixedDetector()
+    recognizer = EmotionRecognizer(detector=detector, max_classified=1)
+    assert recognizer.recognize(portrait, -0.1) == []
+    detector.boxes = boxes
     answered = [[face.track_id for face in recognizer.recognize(portrait, 0.1 * frame)] for frame in range(4)]
     assert answered == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4]]
     turns = [
@@ -153,6 +157,14 @@ def test_all_faces_get_their_turn_when_there_are_more_than_can_be_classified(por
         for frame in range(4, 12)
     ]
     assert turns == [[1], [2], [3], [4]] * 2
+
+
+def test_all_faces_of_a_photograph_are_told_at_once(portrait: Image) -> None:
+    boxes = [Box(60 * place, 0, 50, 50) for place in range(8)]
+    recognizer = EmotionRecognizer(detector=FixedDetector(*boxes))
+    for _ in range(2):
+        assert len(recognizer.recognize(portrait)) == 8
+        recognizer.reset()
 
 
 def test_the_same_faces_are_shown_while_boxes_of_about_one_size_tremble(portrait: Image) -> None:
@@ -183,10 +195,30 @@ def test_the_margin_of_the_card_is_cut_around_a_box(portrait: Image, tmp_path: P
 
 def test_faces_are_found_in_the_small_gray_picture_of_a_camera_and_cut_from_the_large_one(portrait: Image) -> None:
     luma = to_gray(cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-    (face,) = EmotionRecognizer().recognize(portrait, 0.0, luma)
-    (whole,) = EmotionRecognizer().recognize(portrait, 0.0)
+    (face,) = EmotionRecognizer(detector=HaarDetector()).recognize(portrait, 0.0, luma)
+    (whole,) = EmotionRecognizer(detector=HaarDetector()).recognize(portrait, 0.0)
     assert face.box.overlap(whole.box) > 0.6
-    assert EmotionRecognizer().recognize(portrait, 0.0, np.full_like(luma, 127)) == []
+    assert EmotionRecognizer(detector=HaarDetector()).recognize(portrait, 0.0, np.full_like(luma, 127)) == []
+
+
+def test_the_finder_sees_far_faces_at_the_full_resolution_of_a_camera_with_a_small_picture(portrait: Image) -> None:
+    frame, small = np.full((720, 1280, 3), 90, np.uint8), cv2.resize(portrait, (180, 135))
+    frame[300:435, 500:680] = small
+    luma = to_gray(cv2.resize(frame, (320, 180), interpolation=cv2.INTER_AREA))
+    recognizer = EmotionRecognizer()
+    for time_s in (0.0, 0.1, 0.2):
+        (face,) = recognizer.recognize(frame, time_s, luma)
+        assert face.box.overlap(Box(578, 312, 44, 44)) > 0.4
+
+
+def test_all_faces_get_their_turn_after_the_clock_was_set_back(portrait: Image) -> None:
+    recognizer = EmotionRecognizer(detector=FixedDetector(*(Box(100 * place, 0, 90, 90) for place in range(4))))
+    for time_s in (1000.0, 1000.1, 1000.2):
+        recognizer.recognize(portrait, time_s)
+    recognizer._max_classified = 1
+    frames = [recognizer.recognize(portrait, 0.1 * frame) for frame in range(8)]
+    turns = [face.track_id for faces in frames for face in faces if face.instant is not None]
+    assert set(turns) == {1, 2, 3, 4}
 
 
 def test_the_settings_of_a_run_reach_its_recognizer(portrait: Image) -> None:

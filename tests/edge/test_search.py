@@ -112,3 +112,19 @@ def test_a_likelier_neighbour_does_not_take_the_place_of_a_known_face() -> None:
     look(search, [], 0.0)
     assert sorted(look(search, [FACE, neighbour], 0.5)) == [FACE, neighbour]
     assert look(search, [neighbour], 1.0) == [neighbour]
+
+
+class EchoDetector(CountingDetector):
+    """Finds a face wherever it is told to look near."""
+
+    def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
+        return [box]
+
+
+def test_heads_of_one_size_that_partly_hide_each_other_are_two_faces() -> None:
+    search = FaceSearch(EchoDetector(None), 0.5)
+    look(search, [], 0.0)
+    beside, nested = Box(68, 40, 50, 50), Box(55, 50, 20, 20)
+    assert FACE.overlap(beside) > 0.25
+    assert sorted(look(search, [FACE, beside], 0.1)) == [FACE, beside]
+    assert look(search, [FACE, nested, FACE.moved(15, 0)], 0.2) == [FACE]

@@ -118,3 +118,10 @@ def test_a_clock_that_is_set_back_leaves_no_face_behind_that_is_gone() -> None:
     assert ids(tracker, [], 50.1) == []
     assert all(0 <= 50.4 - track.last_seen_s <= 0.5 for track in tracker.known(50.4))
     assert tracker.known(50.7) == []
+
+
+def test_who_stands_there_after_an_outage_is_somebody_new() -> None:
+    tracker = Tracker()
+    assert ids(tracker, [Box(10, 10, 50, 50)], 0.0) == [1]
+    assert ids(tracker, [Box(10, 10, 50, 50)], 10.0) == [1]  # a frame in ten seconds is slow, but all that comes
+    assert ids(tracker, [Box(10, 10, 50, 50)], 70.0) == [2]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from mien.faces import Box, Image
+from mien.preprocess import to_gray
 
 
 class FaceDetector(Protocol):
@@ -84,8 +85,10 @@ def small_size(shape: Sequence[int], max_side: int) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def cut_region(picture: Image, box: Box, reach: float, face: int) -> tuple[Image, int, int, float]:
-    """Cut a box with its surroundings and scale it.
+def cut_region(
+    picture: Image, box: Box, reach: float, face: int, in_gray: bool = False
+) -> tuple[Image, int, int, float]:
+    """Cut a box with its surroundings, make it gray where that is wanted, and scale it.
 
     Returns:
         The region, in which the box is `face` pixels wide; its left and top in `picture`; by what it was scaled.
@@ -101,4 +104,5 @@ def cut_region(picture: Image, box: Box, reach: float, face: int) -> tuple[Image
     scale = face / side
     size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(picture[top:bottom, left:right], size, interpolation=how), left, top, scale
+    region = picture[top:bottom, left:right]
+    return cv2.resize(to_gray(region) if in_gray else region, size, interpolation=how), left, top, scale

@@ -12,7 +12,7 @@ from mien.face_maps import Found, decode, overlaps, suppress
 from mien.faces import Box, Image, LeaningBox
 from mien.finder_card import FINDER_FILE, Framing, read_finder
 from mien.interpreter import TFLiteMaps
-from mien.preprocess import to_gray
+from mien.preprocess import check_frame, to_gray
 
 REGION = 96
 """A known face and its surroundings are scaled to a square of so many pixels."""
@@ -38,8 +38,8 @@ USUAL_SIDE, MOST_SIDE = 320, 400
 LIKELY = 0.25
 """From this score on a place in the whole picture is looked at once more."""
 
-MOST_LOOKS = 48
-"""So many places at most, the likeliest."""
+MOST_LOOKS = 200
+"""So many places at most, the likeliest; the score of the others is that of the first look."""
 
 SECOND_REACH = 0.5
 """The second look shows so much around a place, in its sizes."""
@@ -96,14 +96,17 @@ class FaceNetwork:
         often than on what looks like one: docs/experiments.md has the measurement.
 
         Args:
-            picture: (H, W) uint8, the frame at its full resolution.
+            picture: (H, W) or (H, W, 3) uint8, the frame at its full resolution.
             found: what a search of the whole picture found, in its pixels.
         """
         second = np.full(len(found.scores), UNSEEN, np.float32)
         landmarks = found.landmarks.copy()
-        for row in np.flatnonzero(found.scores >= LIKELY)[:MOST_LOOKS]:
+        likely = np.flatnonzero(found.scores >= LIKELY)
+        second[likely[MOST_LOOKS:]] = found.scores[likely[MOST_LOOKS:]]
+        for row in likely[:MOST_LOOKS]:
             box = Box(*found.boxes[row].round().astype(int).tolist())
-            region, left, top, scale = cut_region(picture, box, SECOND_REACH, int(REGION / (1 + 2 * SECOND_REACH)))
+            face = int(REGION / (1 + 2 * SECOND_REACH))
+            region, left, top, scale = cut_region(picture, box, SECOND_REACH, face, in_gray=True)
             seen = placed(self._decode(region[:REGION, :REGION], UNSEEN, (REGION, REGION)), 1 / scale, left, top)
             is_same = overlaps(found.boxes[row : row + 1], seen.boxes)[0] > SAME_PLACE
             if is_same.any():  # the first is the likeliest
@@ -140,7 +143,7 @@ class FinderDetector:
 
     name = "finder"
     problem = ""
-    sees_color = False
+    sees_color = True  # no, but it cuts small parts out of the frame itself, not out of a camera's smaller gray picture
 
     def __init__(
         self,
@@ -155,10 +158,15 @@ class FinderDetector:
         content, self.card = read_finder(model)
         self.max_side, self._min_face = max_side, min_face
         self._network = FaceNetwork(content, self.card.overlap, num_threads, runtime)
+        strides = self._network.maps((REGION, REGION)).strides
+        if strides != self.card.strides:
+            raise ValueError(
+                f"{model}: its card says strides {self.card.strides}, the file has {strides}: convert it again"
+            )
         self.runtime = self._network.runtime
 
     def detect(self, picture: Image) -> list[Box]:
-        """Return the boxes of the faces in (H, W) uint8, in its pixels, largest first.
+        """Return the boxes of the faces in (H, W) or (H, W, 3) uint8, in its pixels, largest first.
 
         Boxes are framed like FER2013's images, and know how far the head leans.
         """
@@ -176,13 +184,13 @@ class FinderDetector:
 
     def detect_near(self, picture: Image, box: Box, reach: float, is_known: bool) -> list[Box]:
         """Return faces of about a box's size near it, the likeliest first."""
-        picture = to_gray(picture)
-        region, left, top, scale = cut_region(picture, box, reach, int(REGION / (1 + 2 * reach)))
+        check_frame(picture)
+        region, left, top, scale = cut_region(picture, box, reach, int(REGION / (1 + 2 * reach)), in_gray=True)
         known = self.card.known_threshold
         threshold = known if is_known else NEW_ODDS * known / (1 - known + NEW_ODDS * known)
         found = self._network.search(region[:REGION, :REGION], threshold, (REGION, REGION))
         smallest, largest = (max(box.width, box.height, 1) * size for size in REGION_SIZES)
-        smallest = max(smallest, (KNOWN_SHARE if is_known else 1) * self._min_face * min(picture.shape))
+        smallest = max(smallest, (KNOWN_SHARE if is_known else 1) * self._min_face * min(picture.shape[:2]))
         found = placed(found, 1 / scale, left, top)
         return [one for one in self._frame(found, picture.shape, smallest) if one.width <= largest]
 
@@ -190,9 +198,8 @@ class FinderDetector:
         """Return the faces in a picture as the network sees them, in pixels of the picture, the likeliest first."""
         picture = to_gray(picture)
         cell, found = self.card.strides[-1], []
-        for side in (
-            (self.max_side, USUAL_SIDE) if min(self.max_side, max(picture.shape)) > MOST_SIDE else (self.max_side,)
-        ):
+        is_large = min(self.max_side, max(picture.shape)) > MOST_SIDE
+        for side in (self.max_side, USUAL_SIDE) if is_large else (self.max_side,):
             small, scale = shrink(picture, side)
             height, width = (-(-length // cell) * cell for length in small.shape)
             first = self._network.search(small, min(min_score, LIKELY), (height, width))

@@ -200,6 +200,7 @@ def load_cascade(name: str) -> Any:
 
     Raises:
         ImportError: this OpenCV has none.
+        ValueError: its file is damaged.
     """
     import cv2
 
@@ -211,5 +212,17 @@ def load_cascade(name: str) -> Any:
         folders.insert(0, Path(data.haarcascades))
     for folder in folders:
         if (folder / file).exists():
-            return cv2.CascadeClassifier(str(folder / file))
+            return _load(folder / file)
     raise ImportError(f"OpenCV's {file} is in none of {', '.join(map(str, folders))}: sudo apt install opencv-data")
+
+
+def _load(path: Path) -> Any:
+    import cv2
+
+    try:
+        cascade = cv2.CascadeClassifier(str(path))
+    except (cv2.error, SystemError):  # the latter where its parser raises
+        cascade = None
+    if cascade is None or cascade.empty():
+        raise ValueError(f"OpenCV's {path} is damaged: reinstall OpenCV, or opencv-data")
+    return cascade

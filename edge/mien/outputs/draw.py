@@ -72,16 +72,18 @@ def _draw_bars(picture: Image, face: Face, scale: float, was_named: bool) -> boo
     x, y, width, height = face.box
     font, size, stroke = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, max(1, round(0.8 * scale))
     names_width = max(cv2.getTextSize(name, font, size, stroke)[0][0] for name in EMOTIONS) + round(10 * scale)
-    has_names = width >= (STILL_NAMED_WIDTH if was_named else NAMED_WIDTH) * names_width
+    right = min(x + width, picture.shape[1])
+    visible = right - max(0, x)  # a face may be half out of the picture
+    has_names = visible >= (STILL_NAMED_WIDTH if was_named else NAMED_WIDTH) * names_width
     row_height = round((18 if has_names else 7) * scale)
     ranking = face.probabilities.argsort()[::-1][:SHOWN] if has_names else [EMOTIONS.index(face.emotion)]
     top = y + height + max(2, round(2 * scale))
-    panel = picture[max(0, top) : top + row_height * len(ranking), max(0, x) : x + width]
+    panel = picture[max(0, top) : top + row_height * len(ranking), max(0, x) : max(0, right)]
     panel //= 3  # dark, so that bars and names can be seen on any picture
     left = max(0, x) + (names_width if has_names else 0)
     for row, index in enumerate(ranking):
         name, middle = EMOTIONS[index], top + row * row_height + row_height // 2
-        end = left + round(float(face.probabilities[index]) * (x + width - left - 2))
+        end = left + round(float(face.probabilities[index]) * max(0, right - left - 2))
         half = max(2, round((4 if has_names else 2) * scale))
         cv2.rectangle(picture, (left, middle - half), (end, middle + half), COLORS[name], cv2.FILLED)
         if has_names:
