@@ -39,7 +39,7 @@ class FinderCard:
         strides: of the maps, in pixels.
         score_threshold: from which on a box is a face, 0 to 1: at most one false box on 100 held-back pictures without
             faces.
-        known_threshold: the same where a face was in the last frame.
+        known_threshold: for one look where a face was in the last frame: half the odds that it would need elsewhere.
         overlap: of two boxes that overlap by more (intersection over union), the likelier stays.
         framing: how its boxes become crops for the classifier.
         runtimes: package -> version, of the runtimes that it was loaded and run in.
