@@ -109,6 +109,12 @@ def test_a_small_face_of_a_large_frame_is_seen_in_its_own_pixels(portrait: Image
     assert box.overlap(FACE.scaled(0.375, 0.375).moved(500, 300)) > 0.5
 
 
+@pytest.mark.parametrize("count", [9, 26])
+def test_the_faces_of_a_panorama_are_found(finder: FinderDetector, portrait: Image, count: int) -> None:
+    boxes = finder.detect(np.tile(portrait[:300, 110:410], (1, count, 1)))
+    assert {round(box.centre[0]) // 300 for box in boxes} == set(range(count))
+
+
 def test_every_face_of_a_crowd_is_found(portrait: Image) -> None:
     tile = cv2.resize(portrait, (120, 90), interpolation=cv2.INTER_AREA)
     boxes = FinderDetector(max_side=640).detect(np.tile(tile, (9, 9, 1)))

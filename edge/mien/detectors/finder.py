@@ -35,6 +35,9 @@ USUAL_SIDE, MOST_SIDE = 320, 400
 """A picture with a longer side than the second is searched with one of the first, too: the network learnt from views of
 256 pixels, and does not know larger faces."""
 
+WIDEST, MOST_WIDENED = 3.0, 8.0
+"""A panorama, whose sides have a larger ratio, is searched in more pixels: in so many times the side at most."""
+
 LIKELY = 0.25
 """From this score on a place in the whole picture is looked at once more."""
 
@@ -199,8 +202,9 @@ class FinderDetector:
         picture = to_gray(picture)
         cell, found = self.card.strides[-1], []
         is_large = min(self.max_side, max(picture.shape)) > MOST_SIDE
+        widened = min(max(1.0, max(picture.shape) / min(picture.shape) / WIDEST), MOST_WIDENED)
         for side in (self.max_side, USUAL_SIDE) if is_large else (self.max_side,):
-            small, scale = shrink(picture, side)
+            small, scale = shrink(picture, round(side * widened))
             height, width = (-(-length // cell) * cell for length in small.shape)
             first = self._network.search(small, min(min_score, LIKELY), (height, width))
             found.append(placed(first, 1 / scale, 0, 0))
