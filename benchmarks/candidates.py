@@ -77,7 +77,7 @@ class PlainCascade:
         max_side: the picture is shrunk until its longer side has at most this many pixels.
     """
 
-    sees_color = False
+    takes_frame = False
 
     def __init__(self, name: str, max_side: int) -> None:
         self._cascade, self._max_side = load_cascade(name), max_side

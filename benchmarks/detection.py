@@ -202,4 +202,4 @@ def plain_frame(photo: Image) -> Image:
 
 def as_seen(detector: FaceDetector, picture: Image) -> Image:
     """Return a picture in colour or gray, as the detector wants it."""
-    return picture if detector.sees_color else to_gray(picture)
+    return picture if detector.takes_frame else to_gray(picture)

@@ -90,7 +90,7 @@ def _count(detectors: Mapping[str, FaceDetector], judge: RawDetector, clip: Path
             truth = boxes_of(judge.find(frame.image, MIN_SCORE))
             gray = to_gray(frame.image)
             for name, detector in detectors.items():
-                counts[name].add(truth, detector.detect(frame.image if detector.sees_color else gray))
+                counts[name].add(truth, detector.detect(frame.image if detector.takes_frame else gray))
             bar.update(frame.index)
     return counts
 

@@ -55,9 +55,8 @@ class TrainingConfig:
     recipe: str = setting("paper", "the settings to start from")
     seed: int = setting(0, "of everything random: split, order, weights, augmentation, dropout")
     validation_share: float = setting(0.2, "of Training, to validate on")
-    mixed_precision: bool = setting(False, "bfloat16 arithmetic with float32 weights, often faster")
-
     judged_by: str = setting("accuracy", "what says which epoch is kept; loss varies less by chance")
+    mixed_precision: bool = setting(False, "bfloat16 arithmetic with float32 weights, often faster")
 
     epochs: int = setting(50, "how often each image is seen")
     batch_size: int = setting(64, "images a step")

@@ -68,8 +68,7 @@ def write_report(
     text = [
         f"# {name}: {evaluation.result}",
         f"    {command}",
-        f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation "
-        f"{config.judged_by}. "
+        f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation {config.judged_by}. "
         + ("The test images were looked at once, after that choice." if is_fer2013 else "There are no test images."),
     ]
     if is_fer2013 and (paper := PAPER.get(config.model)):

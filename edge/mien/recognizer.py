@@ -108,7 +108,7 @@ class EmotionRecognizer:
             ValueError: the frame has another shape or type.
         """
         check_frame(frame)
-        picture = frame if self.detector.sees_color else to_gray(frame if luma is None else luma)
+        picture = frame if self.detector.takes_frame else to_gray(frame if luma is None else luma)
         now_s = time.monotonic() if timestamp_s is None else timestamp_s
         scale_x, scale_y = picture.shape[1] / frame.shape[1], picture.shape[0] / frame.shape[0]
         known = [

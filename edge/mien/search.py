@@ -40,7 +40,7 @@ class FaceSearch:
         """Return the boxes of the faces in a frame, largest first.
 
         Args:
-            picture: (H, W), or (H, W, 3) for a detector that sees colours, uint8.
+            picture: (H, W), or (H, W, 3) for a detector that takes the frame, uint8.
             known: where faces were, in pixels of `picture`, and how many seconds ago.
             time_s: when the frame was taken.
         """

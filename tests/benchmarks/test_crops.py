@@ -18,7 +18,7 @@ from tests.conftest import make_data
 class Blind:
     """Finds nothing."""
 
-    sees_color = False
+    takes_frame = False
 
     def detect(self, picture: Image) -> list[Box]:
         return []

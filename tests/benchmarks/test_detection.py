@@ -25,7 +25,7 @@ HEADER = "file,x,y,width,height,glasses,hard\n"
 class Fixed:
     """A detector that always answers the same."""
 
-    sees_color = True
+    takes_frame = True
 
     def __init__(self, *boxes: Box) -> None:
         self.boxes = list(boxes)

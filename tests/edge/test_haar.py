@@ -122,7 +122,7 @@ def test_faces_with_spectacles_are_found_as_often_as_others(media: Path) -> None
 def count_found(detector: FaceDetector, media: Path) -> dict[str, list[bool]]:
     """Return for each kind of face on the photographs which of them are found."""
     found: dict[str, list[bool]] = {"plain": [], "spectacles": [], "hard": []}
-    how = cv2.IMREAD_COLOR if detector.sees_color else cv2.IMREAD_GRAYSCALE
+    how = cv2.IMREAD_COLOR if detector.takes_frame else cv2.IMREAD_GRAYSCALE
     for name, faces in read_truth(media / "photos.csv").items():
         boxes = detector.detect(cv2.imread(str(media / "photos" / name), how))
         for face, kind in faces:

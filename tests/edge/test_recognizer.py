@@ -26,19 +26,19 @@ from mien.streaming import make_recognizer
 class FixedDetector:
     """A detector of the user's own, as the protocol allows."""
 
-    def __init__(self, *boxes: Box, sees_color: bool = False) -> None:
-        self.boxes, self.sees_color = list(boxes), sees_color
+    def __init__(self, *boxes: Box, takes_frame: bool = False) -> None:
+        self.boxes, self.takes_frame = list(boxes), takes_frame
 
     def detect(self, picture: Image) -> list[Box]:
-        assert picture.ndim == (3 if self.sees_color else 2)
+        assert picture.ndim == (3 if self.takes_frame else 2)
         return self.boxes
 
 
 def test_a_detector_that_sees_colours_gets_them_and_faces_are_the_same(portrait: Image) -> None:
     box = Box(208, 32, 116, 116)
     gray, color = (
-        EmotionRecognizer(detector=FixedDetector(box, sees_color=sees_color)).recognize(portrait)[0]
-        for sees_color in (False, True)
+        EmotionRecognizer(detector=FixedDetector(box, takes_frame=takes_frame)).recognize(portrait)[0]
+        for takes_frame in (False, True)
     )
     np.testing.assert_array_equal(gray.probabilities, color.probabilities)
 

@@ -14,7 +14,7 @@ GRAY = np.zeros((240, 320), np.uint8)
 class CountingDetector:
     """Finds one face wherever it looks, and counts how often it looks where."""
 
-    sees_color = False
+    takes_frame = False
 
     def __init__(self, face: Box | None = FACE) -> None:
         self.face = face

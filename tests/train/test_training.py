@@ -132,6 +132,20 @@ def test_the_best_epoch_is_kept_not_the_last(tmp_path: Path, monkeypatch: pytest
     assert (found == validation.labels).mean() == pytest.approx(best, abs=1e-4)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_the_epoch_of_the_lowest_validation_loss_is_kept_where_loss_judges(tmp_path: Path) -> None:
+    data, config = (
+        make_data(per_class=30),
+        TrainingConfig(epochs=6, batch_size=16, learning_rate=0.03, judged_by="loss"),
+    )
+    network = keras.saving.load_model(train(data, config, tmp_path))
+    lowest = min(row["val_loss"] for row in training.read_history(tmp_path / "history.csv"))
+    validation = divide(data, config).validation
+    answers = network.predict(validation.images[..., np.newaxis].astype(np.float32), verbose=0)
+    loss = -np.log(np.maximum(answers[np.arange(len(validation)), validation.labels], 1e-7)).mean()
+    assert loss == pytest.approx(lowest, abs=1e-3)
+
+
 CONFIGS = {
     "paper": TrainingConfig(epochs=4, batch_size=8),
     "mixed precision": TrainingConfig(epochs=4, batch_size=8, schedule="cosine", mixed_precision=True),

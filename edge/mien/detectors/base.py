@@ -11,10 +11,11 @@ class FaceDetector(Protocol):
     """Finds faces in a picture: all that a detector must have.
 
     Attributes:
-        sees_color: whether it is given (H, W, 3) BGR frames where there are some; else it is given (H, W) gray ones.
+        takes_frame: whether it is given the frame itself, (H, W, 3) BGR where it has colours; else it is given (H, W)
+            gray, in fewer pixels where the camera makes such a picture beside the frame.
     """
 
-    sees_color: bool
+    takes_frame: bool
 
     def detect(self, picture: Image) -> list[Box]:
         """Return the boxes of the faces in (H, W) or (H, W, 3) uint8, in its pixels, largest first.

@@ -99,7 +99,7 @@ class FaceNetwork:
         often than on what looks like one: docs/experiments.md has the measurement.
 
         Args:
-            picture: (H, W) or (H, W, 3) uint8, the frame at its full resolution.
+            picture: (H, W) uint8, the frame at its full resolution.
             found: what a search of the whole picture found, in its pixels.
         """
         second = np.full(len(found.scores), UNSEEN, np.float32)
@@ -108,8 +108,7 @@ class FaceNetwork:
         second[likely[MOST_LOOKS:]] = found.scores[likely[MOST_LOOKS:]]
         for row in likely[:MOST_LOOKS]:
             box = Box(*found.boxes[row].round().astype(int).tolist())
-            face = int(REGION / (1 + 2 * SECOND_REACH))
-            region, left, top, scale = cut_region(picture, box, SECOND_REACH, face, in_gray=True)
+            region, left, top, scale = cut_region(picture, box, SECOND_REACH, int(REGION / (1 + 2 * SECOND_REACH)))
             seen = placed(self._decode(region[:REGION, :REGION], UNSEEN, (REGION, REGION)), 1 / scale, left, top)
             is_same = overlaps(found.boxes[row : row + 1], seen.boxes)[0] > SAME_PLACE
             if is_same.any():  # the first is the likeliest
@@ -146,7 +145,7 @@ class FinderDetector:
 
     name = "finder"
     problem = ""
-    sees_color = True  # no, but it cuts small parts out of the frame itself, not out of a camera's smaller gray picture
+    takes_frame = True  # far faces are searched in all their pixels
 
     def __init__(
         self,

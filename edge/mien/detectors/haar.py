@@ -57,7 +57,7 @@ class HaarDetector:
 
     name = "haar"
     problem = ""
-    sees_color = False
+    takes_frame = False
 
     def __init__(
         self,

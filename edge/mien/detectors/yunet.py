@@ -55,7 +55,7 @@ class YuNetDetector:
 
     name = "yunet"
     problem = ""
-    sees_color = True
+    takes_frame = True
 
     def __init__(self, model: Path, max_side: int = 320, min_face: float = 0.03) -> None:
         import cv2
