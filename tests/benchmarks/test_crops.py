@@ -43,11 +43,12 @@ def test_what_is_cut_from_its_own_place_is_the_image_again(degrees: int, seed: i
     assert np.abs(again.astype(float) - image)[middle, middle].mean() < 6
 
 
+@pytest.mark.parametrize("degrees", [0, 20])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_scene_keeps_what_is_fine_in_an_image(seed: int) -> None:
+def test_what_is_fine_in_an_image_is_kept_in_its_scene_and_when_it_is_turned_back(seed: int, degrees: int) -> None:
     fine = np.random.default_rng(seed).integers(0, 256, (48, 48)).astype(np.float32)
     image = cv2.GaussianBlur(fine, (0, 0), 0.8).astype(np.uint8)
-    scene = make_scene(image, 0, np.random.default_rng(seed))
+    scene = make_scene(image, degrees, np.random.default_rng(seed))
     again = crop_face(scene.picture, scene.place, 0.0)
     assert again[8:40, 8:40].std() > 0.9 * image[8:40, 8:40].std()  # enlarged linearly it has 0.85
 
