@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ from mien.fer2013 import USAGES, Fer2013
 from mien.native_log import prepare_tensorflow
 from mien.sources import DEMO_CLIP
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job; commands that tests start inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 prepare_tensorflow()  # as the commands do, so that both compute alike
 # What somebody fetched or calibrated on this machine changes no test: neither here nor in commands that tests start.
 os.environ["XDG_DATA_HOME"] = "/nonexistent"

@@ -170,10 +170,11 @@ def load_runtime(name: str | None = None) -> tuple[str, Any]:
         try:
             interpreter = import_module(RUNTIMES[package]).Interpreter
         except ImportError as error:
-            is_missing = isinstance(error, ModuleNotFoundError)
-            if is_missing and (error.name or "").split(".")[0] != RUNTIMES[package].split(".")[0]:
-                broken.append(f"{package} lacks {error.name}: pip install --force-reinstall {package} brings it")
-            elif not is_missing:  # its library wants another system
+            own = RUNTIMES[package].split(".")[0]
+            if isinstance(error, ModuleNotFoundError):
+                if error.name and error.name.split(".")[0] != own:
+                    broken.append(f"{package} lacks {error.name}: pip install --force-reinstall {package} brings it")
+            else:  # its library wants another system
                 reason = " ".join(str(error).split())
                 broken.append(f"{package} cannot be loaded ({reason}): pip install another version, or tflite-runtime")
             continue
@@ -183,7 +184,7 @@ def load_runtime(name: str | None = None) -> tuple[str, Any]:
                 f"tflite-runtime cannot work with numpy {np.__version__}: "
                 "pip install 'numpy<2', or pip install ai-edge-litert instead"
             )
-            continue
+            break
         return package, interpreter
     if broken:
         raise ImportError(broken[0])
