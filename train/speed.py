@@ -94,9 +94,11 @@ def _our_way(config: TrainingConfig) -> Way:
 def _naive_way(config: TrainingConfig) -> Way:
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
+    from train.learner import thin_before_pointwise
     from train.models import build
 
     network = build(config.model, width=config.width)
+    thin_before_pointwise(network)  # else it may end the process
     network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     generator = ImageDataGenerator(
         rotation_range=config.rotation_degrees,

@@ -14,6 +14,7 @@ from train.config import RECIPES, TrainingConfig
 from train.learner import (
     LogitAdjustedCrossentropy,
     build_learner,
+    build_network,
     image_size,
     load_network,
     load_state,
@@ -134,3 +135,18 @@ def test_half_a_model_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_tensorflow_trains_without_xla() -> None:
     """XLA has no kernel for its affine transform; without a GPU here, the setting is all that can be tested."""
     assert build_learner(TINY, 48, 100, SHARES)[0].jit_compile is False
+
+
+@pytest.mark.parametrize(("model", "shape"), [("mini_xception", "base"), ("mien_net", "base"), ("mien_net", "folding")])
+def test_strided_pointwise_convolutions_learn_as_they_are_defined_and_safely(model: str, shape: str) -> None:
+    config = TrainingConfig(model=model, shape=shape, width=1.0 if model == "mini_xception" else 0.25, dropout=0.0)
+    learner, network = build_learner(config, 48, 10, SHARES)
+    defined = build_network(config)
+    defined.set_weights(network.get_weights())
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 255, (16, 48, 48, 1)).astype(np.float32)
+    np.testing.assert_allclose(network(images, training=True), defined(images, training=True), atol=1e-4)
+    # On processors with AVX-512, TensorFlow's own gradient of them ends the process.
+    for _ in range(3):
+        loss = learner.train_on_batch(images, np.eye(7, dtype=np.float32)[rng.integers(0, 7, 16)])[0]
+        assert np.isfinite(loss)
