@@ -80,8 +80,8 @@ def build_learner(
 def thin_before_pointwise(network: keras.Model) -> None:
     """Let 1x1 convolutions with strides take every second pixel first, then go without: the same, but safe.
 
-    On processors with AVX-512, oneDNN in TensorFlow 2.21 ends the process in the gradient of one with few channels
-    (4 and 8 where it was seen, not 16). Only what learns is changed; the model that is kept is built anew.
+    On an AMD EPYC with AVX-512, oneDNN in TensorFlow 2.21 ends the process in the gradient of one with few channels
+    (4 and 8, most times; not 16 and more). Only what learns is changed; the model that is kept is built anew.
     """
     for layer in [layer.small if isinstance(layer, FoldingConv2D) else layer for layer in network.layers]:
         if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1) and layer.strides != (1, 1):

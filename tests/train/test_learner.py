@@ -146,7 +146,7 @@ def test_strided_pointwise_convolutions_learn_as_they_are_defined_and_safely(mod
     rng = np.random.default_rng(0)
     images = rng.uniform(0, 255, (16, 48, 48, 1)).astype(np.float32)
     np.testing.assert_allclose(network(images, training=True), defined(images, training=True), atol=1e-4)
-    # On processors with AVX-512, TensorFlow's own gradient of them ends the process.
+    # On an AMD EPYC with AVX-512, TensorFlow's own gradient of them ends the process.
     for _ in range(3):
         loss = learner.train_on_batch(images, np.eye(7, dtype=np.float32)[rng.integers(0, 7, 16)])[0]
         assert np.isfinite(loss)
