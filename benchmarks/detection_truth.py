@@ -12,6 +12,7 @@ from typing import Any
 
 from mien.faces import Box, Image
 from mien.sources import IMAGE_SUFFIXES
+from mien.sources.images import read_image
 
 KINDS = ("plain", "spectacles", "hard")
 TRUTH = "photos.csv"
@@ -111,11 +112,9 @@ def _read_picture(path: Path) -> Image:
         FileNotFoundError: there is none.
         ValueError: it cannot be read.
     """
-    import cv2
-
     if not path.is_file():
         raise FileNotFoundError(f"no picture at {path}: {TRUTH} names it")
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    picture = read_image(path)
     if picture is None:
         raise ValueError(f"{path} cannot be read as a picture: give a .jpg, .png or the like")
     return picture

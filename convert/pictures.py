@@ -15,6 +15,7 @@ from mien.fer2013 import Fer2013
 from mien.own_images import load_data
 from mien.preprocess import FACE_SIZE
 from mien.sources import IMAGE_SUFFIXES
+from mien.sources.images import read_image
 
 FACE_SHAPE = (FACE_SIZE, FACE_SIZE, 1)
 
@@ -100,15 +101,15 @@ def _from_folders(root: Path, folders: list[Path], shape: tuple[int, int, int], 
     ]
     if not files:
         raise ValueError(f"{root} has folders but no images in them: allowed are {', '.join(IMAGE_SUFFIXES)}")
-    flag = cv2.IMREAD_GRAYSCALE if shape[2] == 1 else cv2.IMREAD_COLOR
+    is_gray = shape[2] == 1
 
     def read(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
         images = []
         for row in rows:
-            image = cv2.imread(str(files[row][0]), flag)
+            image = read_image(files[row][0], is_gray)
             if image is None:
                 raise ValueError(f"{files[row][0]} cannot be read as an image: remove or replace it")
-            images.append(_fit(image if shape[2] == 1 else image[..., ::-1], shape))
+            images.append(_fit(image if is_gray else image[..., ::-1], shape))
         return np.stack(images)
 
     return Pictures(

@@ -6,6 +6,8 @@ import importlib.util
 import os
 import shutil
 import signal
+import struct
+import zlib
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,6 +77,15 @@ def write_csv(data: Fer2013, path: Path, header: tuple[str, ...] = ("emotion", "
             cells = {"emotion": int(label), "pixels": " ".join(map(str, image.ravel())), "usage": USAGES[usage]}
             writer.writerow([cells[name.strip().lower()] for name in header])
     return path
+
+
+def write_huge_png(path: Path) -> None:
+    """Write the beginning of a PNG with more pixels than OpenCV reads."""
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    path.write_bytes(content)
 
 
 def write_folder(data: Fer2013, root: Path) -> Path:

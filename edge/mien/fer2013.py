@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.emotions import EMOTIONS
+from mien.sources.images import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -205,12 +206,10 @@ def _parse_usage(text: str, where: str) -> int:
 
 
 def _read_folder(root: Path) -> Fer2013:
-    import cv2
-
     files = list(_labelled_files(root))
     images = np.empty((len(files), SIZE, SIZE), np.uint8)
     for image, (file, _, _) in zip(images, files, strict=True):
-        pixels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        pixels = read_image(file, is_gray=True)
         if pixels is None:
             raise ValueError(f"{file} cannot be read as an image: download the data set again")
         if pixels.shape != (SIZE, SIZE):

@@ -10,6 +10,7 @@ from mien.faces import Box
 from mien.fer2013 import Fer2013, load_fer2013
 from mien.preprocess import crop_face
 from mien.sources import IMAGE_SUFFIXES
+from mien.sources.images import read_image
 
 MIN_FACE = 0.2
 """Smallest face, as a share of a picture's shorter side: smaller boxes are rather false ones in a tight crop."""
@@ -49,8 +50,6 @@ def load_own_images(root: Path) -> Fer2013:
     Raises:
         ValueError: an image cannot be read, a folder's name is no emotion, or there are no images.
     """
-    import cv2
-
     detector, images, labels, found = open_detector(min_face=MIN_FACE), [], [], 0
     others: list[Path] = []
     for folder in sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith(".")):
@@ -62,7 +61,7 @@ def load_own_images(root: Path) -> Fer2013:
             if file.suffix.lower() not in IMAGE_SUFFIXES:
                 others.append(file)
                 continue
-            picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+            picture = read_image(file, is_gray=True)
             if picture is None:
                 raise ValueError(f"{file} cannot be read as an image: remove or replace it")
             boxes = detector.detect(picture)

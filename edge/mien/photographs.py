@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.faces import Image
+from mien.sources.images import read_image
 
 PARTS = ("training", "validation", "test")
 HELD_BACK = {"validation": 0.08, "test": 0.08}
@@ -48,11 +49,9 @@ class Photograph:
             FileNotFoundError: there is none.
             ValueError: it cannot be read as a picture.
         """
-        import cv2
-
         if not self.file.is_file():
             raise FileNotFoundError(f"no picture at {self.file}: faces.csv or negatives.csv names it")
-        picture = cv2.imread(str(self.file), cv2.IMREAD_GRAYSCALE)
+        picture = read_image(self.file, is_gray=True)
         if picture is None:
             raise ValueError(f"{self.file} cannot be read as a picture: remove its rows or bring it again")
         return picture

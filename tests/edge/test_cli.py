@@ -4,11 +4,9 @@ import json
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from mien.cli import main
 from mien.faces import Box, FrameResult
 from mien.outputs.text import TextOutput
 from mien.sources import DEMO_CLIP
-from tests.conftest import REPOSITORY, require_program
+from tests.conftest import REPOSITORY, require_program, write_huge_png
 
 
 def test_the_demo_tells_how_a_face_comes_goes_and_returns(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,15 +88,6 @@ def test_a_folder_of_images_gives_a_line_each(tmp_path: Path, portrait: np.ndarr
     lines = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
     assert [[face["id"] for face in line["faces"]] for line in lines] == [[1], [1]]
     assert lines[0]["faces"] == lines[1]["faces"]
-
-
-def write_huge_png(path: Path) -> None:
-    """Write the beginning of a PNG with more pixels than OpenCV reads."""
-    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    content = b"\x89PNG\r\n\x1a\n"
-    for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")):
-        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-    path.write_bytes(content)
 
 
 def test_a_folder_skips_an_image_with_too_many_pixels(

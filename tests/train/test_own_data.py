@@ -17,7 +17,7 @@ from mien.faces import Box, Image
 from mien.fer2013 import Fer2013
 from mien.own_images import is_own_folder, load_data, load_own_images
 from mien.preprocess import crop_face
-from tests.conftest import REPOSITORY, make_data, require_module, write_csv, write_folder
+from tests.conftest import REPOSITORY, make_data, require_module, write_csv, write_folder, write_huge_png
 from train.scarce import scarce_classes
 
 PUBLISHED = REPOSITORY / "models" / "cnn" / "model.keras"
@@ -97,6 +97,12 @@ def test_bad_folders_are_refused(tmp_path: Path, counts: dict[str, int], extra: 
     if extra:
         (tmp_path / extra).write_text("no image")
     with pytest.raises(ValueError, match=message):
+        load_data(tmp_path)
+
+
+def test_an_image_with_too_many_pixels_is_named(tmp_path: Path) -> None:
+    write_huge_png(write_own(tmp_path, {"happy": 3}) / "happy" / "huge.png")
+    with pytest.raises(ValueError, match=r"huge\.png cannot be read as an image: remove or replace it"):
         load_data(tmp_path)
 
 

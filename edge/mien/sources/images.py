@@ -45,11 +45,11 @@ class ImageSource(Source):
             raise ValueError(f"{self._path} cannot be read as an image: give another file or folder")
 
 
-def read_image(path: Path) -> Image | None:
-    """Return an image, (H, W, 3) BGR; None for a file that is none, or has more pixels than OpenCV reads."""
+def read_image(path: Path, is_gray: bool = False) -> Image | None:
+    """Return an image, (H, W, 3) BGR or (H, W) gray; None for a file that is none, or larger than OpenCV reads."""
     import cv2
 
     try:
-        return cv2.imread(str(path), cv2.IMREAD_COLOR)
+        return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE if is_gray else cv2.IMREAD_COLOR)
     except cv2.error:
         return None
