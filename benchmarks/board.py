@@ -36,7 +36,7 @@ from mien.detectors.haar import load_cascade
 from mien.faces import Box, Image
 from mien.native_log import quiet_native_log
 from mien.preprocess import FACE_SIZE, to_gray
-from mien.streaming import make_recognizer
+from mien.recognition import make_recognizer
 
 __all__ = ["add_arguments", "run", "table"]
 

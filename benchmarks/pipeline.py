@@ -24,9 +24,9 @@ from benchmarks.process import measure_live, measure_memory, measure_process
 from benchmarks.stages import measure_capture, measure_overhead, measure_stages, spread
 from mien.config import Config, load_settings
 from mien.native_log import quiet_native_log
+from mien.recognition import make_recognizer
 from mien.recognizer import EmotionRecognizer
 from mien.sources import Frame
-from mien.streaming import make_recognizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

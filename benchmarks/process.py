@@ -20,9 +20,10 @@ from mien.faces import FrameResult, Image
 from mien.health import Health
 from mien.outputs import Output
 from mien.outputs.jsonl import JsonLinesOutput
+from mien.recognition import Recognition
 from mien.recognizer import EmotionRecognizer
 from mien.sources import open_source
-from mien.streaming import FINISH_S, Recognition
+from mien.streaming import FINISH_S
 
 STARTS = 3
 """So often `mien run` is started, since the first time its files may not be in the disk's cache."""

@@ -38,7 +38,8 @@ from mien.device import THROTTLE_FLAGS
 from mien.health import Health
 from mien.native_log import quiet_native_log
 from mien.outputs.jsonl import JsonLinesOutput
-from mien.streaming import make_recognizer, run_stream
+from mien.recognition import make_recognizer
+from mien.streaming import run_stream
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 NAME = "mien"
 REQUIREMENTS = (f"{ROOT}[edge]",)
-IMPORT = "import mien; from mien.streaming import make_recognizer; import cv2; from ai_edge_litert import interpreter"
+IMPORT = "import mien; from mien.recognition import make_recognizer; import cv2; from ai_edge_litert import interpreter"
 PACKAGES = ("mien", "ai-edge-litert", "tflite-runtime", "opencv-python", "numpy")
 SOURCES = (ROOT / "edge" / "mien", ROOT / "pyproject.toml")
 
@@ -17,7 +17,7 @@ class Peer:
 
     def __init__(self, threads: int) -> None:
         from mien.config import Config
-        from mien.streaming import make_recognizer
+        from mien.recognition import make_recognizer
 
         config = Config(threads=threads)
         self._recognizer = make_recognizer(config)

@@ -12,9 +12,10 @@ from mien.faces import Box, FrameResult, Image
 from mien.health import Health
 from mien.outputs.base import Output
 from mien.outputs.blur import blur_faces, places_of_faces
+from mien.recognition import Recognition
 from mien.recognizer import EmotionRecognizer
 from mien.sources import Source
-from mien.streaming import FINISH_S, Recognition
+from mien.streaming import FINISH_S
 
 THUMBNAIL_SIDE = 72
 THUMBNAIL_MARGIN = 0.25

@@ -13,7 +13,7 @@ from mien.detectors import HaarDetector
 from mien.faces import Image
 from mien.outputs.blur import MARGIN, blur_faces, places_of_faces
 from mien.preprocess import to_gray
-from mien.streaming import make_recognizer
+from mien.recognition import make_recognizer
 
 
 def find_faces(image: Image) -> list[Box]:

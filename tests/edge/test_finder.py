@@ -18,9 +18,9 @@ from mien.finder_card import FINDER_FILE, Framing, read_finder, read_finder_card
 from mien.health import Health
 from mien.interpreter import TFLiteMaps
 from mien.preprocess import crop_face, to_gray
+from mien.recognition import Recognition
 from mien.recognizer import EmotionRecognizer
 from mien.sources import open_source
-from mien.streaming import Recognition
 from tests.edge.test_following import CLIPS, find_with_yunet
 from tests.edge.test_haar import FACE, count_found
 

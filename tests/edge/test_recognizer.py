@@ -19,8 +19,8 @@ from mien.config import Config
 from mien.detectors import HaarDetector
 from mien.faces import Image
 from mien.preprocess import to_gray
+from mien.recognition import make_recognizer
 from mien.sources import open_source
-from mien.streaming import make_recognizer
 
 
 class FixedDetector:

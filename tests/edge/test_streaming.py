@@ -20,10 +20,11 @@ from mien.detectors import HaarDetector
 from mien.faces import Face, FrameResult, Image
 from mien.health import Health
 from mien.outputs.base import Output
+from mien.recognition import Recognition
 from mien.recognizer import EmotionRecognizer
 from mien.sources.base import Frame, Source
 from mien.sources.reconnecting import ReconnectingSource
-from mien.streaming import Recognition, run_stream
+from mien.streaming import run_stream
 from tests.conftest import require_program
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)

@@ -21,7 +21,7 @@ def add_to(commands: Any) -> None:
 def _calibrate(arguments: argparse.Namespace) -> int:
     from mien.clip import top_emotions
     from mien.neutral import SECONDS, measure, save_calibration, watch_neutral_face
-    from mien.streaming import Recognition, make_recognizer
+    from mien.recognition import Recognition, make_recognizer
 
     if arguments.forget:
         return _forget(arguments)

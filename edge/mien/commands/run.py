@@ -25,7 +25,8 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from mien.neutral import load_calibration
     from mien.pace.pacer import make_pacer
-    from mien.streaming import make_recognizer, run_stream
+    from mien.recognition import make_recognizer
+    from mien.streaming import run_stream
 
     config = load(arguments).config
     check_outputs(config.source, config.output)

@@ -24,7 +24,8 @@ def add_to(commands: Any) -> None:
 
 def _video(arguments: argparse.Namespace) -> int:
     """Print a summary of each file; 1 if one of them cannot be worked on."""
-    from mien.streaming import make_recognizer, stop_on_signals
+    from mien.recognition import make_recognizer
+    from mien.stopping import stop_on_signals
     from mien.video import check_usage, describe_clip, length_s, result_files, write_results
 
     config = load(arguments).config

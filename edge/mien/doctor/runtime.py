@@ -142,7 +142,7 @@ def check_recognition(config: Config) -> Iterator[Check]:
 def recognize_once(config: Config) -> tuple[str, str, str]:
     """Return the names of the model and the detector, and why that one if not the finder; in a process of its own."""
     from mien.detectors import identify
-    from mien.streaming import make_recognizer
+    from mien.recognition import make_recognizer
 
     recognizer = make_recognizer(config)
     recognizer.recognize(np.zeros((240, 320, 3), np.uint8))
