@@ -1,6 +1,7 @@
 """Results arrive in the documented form; videos and sheets appear whole or not at all."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,15 @@ def test_a_contact_sheet_covers_the_whole_run(tmp_path: Path, count: int) -> Non
     assert levels == sorted(levels)
     assert levels[0] == 0
     assert levels[-1] >= (0 if count == 1 else 225)  # the last tile is close to the end
+
+
+def test_a_contact_sheet_tells_a_cameras_time_of_day(tmp_path: Path) -> None:
+    image, noon_s = np.zeros((90, 160, 3), np.uint8), time.mktime((2026, 7, 1, 12, 34, 56, 0, 0, -1))
+    live = FrameResult(noon_s, 0, [], taken_s=1.0)
+    for file, result in (("camera.png", live), ("named.png", FrameResult(0.0, 0, [], name="12:34:56"))):
+        with open_output(str(tmp_path / file), at(25)) as output:
+            output.write(image, result)
+    assert (tmp_path / "camera.png").read_bytes() == (tmp_path / "named.png").read_bytes()
 
 
 def test_text_tells_what_changes_and_nothing_else(portrait: Image, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from mien.outputs.base import Output
 from mien.outputs.blur import blur_faces, places_of_faces
 from mien.outputs.draw import annotate
 from mien.outputs.files import cannot_write, check_writable
+from mien.outputs.text import clock
 
 COLUMNS, ROWS = 4, 3
 TILE_WIDTH = 320
@@ -72,7 +73,7 @@ class ContactSheetOutput(Output):
         scale_x, scale_y = self._tile_size[0] / image.shape[1], self._tile_size[1] / image.shape[0]
         tile = annotate(small, [replace(face, box=face.box.scaled(scale_x, scale_y)) for face in result.faces])
         place, font = (6, self._tile_size[1] - 8), cv2.FONT_HERSHEY_SIMPLEX
-        text = result.name or f"{result.time_s:.1f} s"
+        text = result.name or (f"{result.time_s:.1f} s" if result.taken_s is None else clock(result.time_s))
         for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):  # white with a black edge
             cv2.putText(tile, text, place, font, 0.5, color, thickness, cv2.LINE_AA)
         return tile

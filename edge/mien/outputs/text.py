@@ -44,19 +44,19 @@ class TextOutput(Output):
             print(f"{self._frames} image{plural}; {faces}", flush=True)
 
     def _print_changes(self, result: FrameResult) -> None:
-        clock, now_s = _clock(result.time_s), result.steady_s
+        shown, now_s = clock(result.time_s), result.steady_s
         for face in result.faces:
             known = self._shown.get(face.track_id)
             if known is None:
                 self._faces += 1
-                print(f"{clock}  face {face.track_id}  {describe(face)}", flush=True)
+                print(f"{shown}  face {face.track_id}  {describe(face)}", flush=True)
             elif known[0] != face.label:
-                print(f"{clock}  face {face.track_id}  {face.caption}", flush=True)
+                print(f"{shown}  face {face.track_id}  {face.caption}", flush=True)
             self._shown[face.track_id] = (face.label, now_s)
         for track_id, (_, seen_s) in list(self._shown.items()):
             # As in the tracker: until a face is missed in a frame, it is there, however slowly they come.
             if now_s - seen_s > MAX_GAP_S and seen_s < self._previous_s:
-                print(f"{clock}  face {track_id}  gone", flush=True)
+                print(f"{shown}  face {track_id}  gone", flush=True)
                 del self._shown[track_id]
         self._previous_s = now_s
 
@@ -67,8 +67,8 @@ def describe(face: Face) -> str:
     return f"{face.caption}, {box.width} pixels wide at ({box.x}, {box.y})"
 
 
-def _clock(time_s: float) -> str:
-    """Minutes and seconds of a file's time; the time of day of a camera's Unix time."""
+def clock(time_s: float) -> str:
+    """Return minutes and seconds of a file's time; the time of day of a camera's Unix time."""
     if time_s > 1e9:
         return time.strftime("%H:%M:%S", time.localtime(time_s))
     return f"{int(time_s // 60):02d}:{time_s % 60:05.2f}"
