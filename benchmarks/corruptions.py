@@ -1,8 +1,9 @@
 """What a camera and a detector do to faces, in five strengths each, the same for every model.
 
 In the manner of Hendrycks and Dietterich 2019, *Benchmarking Neural Network Robustness to Common
-Corruptions and Perturbations*, arXiv:1903.12261, for 48x48 faces. Training has faults of its own,
-drawn otherwise (`train/live_views.py`): a model shall not be judged by the very drawings it learnt from.
+Corruptions and Perturbations*, arXiv:1903.12261, for 48x48 faces. Training has faults of the same kinds
+(`train/live_views.py`). Spectacles, light and noise are drawn otherwise there; blur, low resolution and JPEG can be done
+in one way only, so that a model trained with those is judged by what it has learnt from, at strengths that it has seen.
 """
 
 import math

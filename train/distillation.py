@@ -1,7 +1,8 @@
 """Learning from networks of our own: their answers for the training images become soft labels.
 
 Hinton et al. 2015, *Distilling the Knowledge in a Neural Network*, arXiv:1503.02531. The answers are
-means over several networks and several random views of each image, taken once before training.
+means over several networks and several random views of each image, taken once before training, and
+of probabilities as they are: no temperature softens them.
 """
 
 from dataclasses import replace
@@ -65,8 +66,9 @@ def _read_answers(path: Path) -> Array:
 def ask(run: Path, training: Fer2013, seed: int) -> Array:
     """Return a teacher's mean answer over random views of each image, (N, 7) float32.
 
-    A teacher with logit adjustment answers as if the classes were equally frequent. What it was
-    taught were labels with their real shares; so are its answers here, for its pupil may adjust, too.
+    A teacher that was trained to make up for class imbalance, in whichever way, answers as if each class's share
+    were divided by its `imbalance_power`-th power. What it was taught were labels with their real shares; so are
+    its answers here, for its pupil may adjust, too.
     """
     network = load_network(run / "model.keras")
     layers = build_augmentation(replace(RECIPES["paper"], seed=seed), FULL_SIZE)
@@ -80,7 +82,7 @@ def ask(run: Path, training: Fer2013, seed: int) -> Array:
         faces = augment(as_input(training.images[start : start + BATCH]), training=True)
         answers[start : start + BATCH] += network.predict_on_batch(faces) / VIEWS
     teacher = config_of(read_run(run))
-    if teacher.imbalance == "logit-adjustment":
+    if teacher.imbalance != "none":
         answers *= class_shares(training.labels) ** teacher.imbalance_power
         answers /= answers.sum(axis=1, keepdims=True)
     return answers.astype(np.float32)

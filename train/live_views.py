@@ -1,8 +1,8 @@
 """What faces before a camera have and FER2013's lack: spectacles, loose boxes, bad light, blur, noise.
 
-Every image gets a few of these faults, each as strong as chance has it, in the order in which the
-world, the camera and the detector add them. They work on (48, 48) uint8 images, before
-`train.augmentation` turns and shifts them.
+An image gets one of these faults or a few, each as strong as chance has it: what the world adds first, then the lens,
+the camera and the detector. Noise and JPEG come after `shrink`, at 48 pixels, however few it had left. They work on
+(48, 48) uint8 images, before `train.augmentation` turns and shifts them.
 """
 
 import math
@@ -15,7 +15,7 @@ from mien.faces import Image
 
 SIDE = 48
 MEAN_FAULTS = 1.5
-"""How many faults an image has that gets any, in the mean."""
+"""How many faults an image has that gets any, in the mean; three in five have one."""
 
 Rng = np.random.Generator
 
@@ -34,6 +34,7 @@ def wear_spectacles(image: Image, rng: Rng) -> Image:
     scale = 4  # drawn large, so that thin frames are soft when small
     eyes_y = rng.uniform(0.34, 0.46) * SIDE
     gap, width, height = rng.uniform(0.19, 0.26) * SIDE, rng.uniform(0.14, 0.21) * SIDE, rng.uniform(0.1, 0.17) * SIDE
+    gap = max(gap, width + 0.01 * SIDE)  # lenses do not overlap
     tilt = math.radians(rng.normal(0, 5))
     centre_x = SIDE * rng.normal(0.5, 0.025)
     thickness, roundness = rng.uniform(0.7, 2.2), rng.uniform(2, 5)
@@ -49,7 +50,10 @@ def wear_spectacles(image: Image, rng: Rng) -> Image:
         ear = (centre_x + side * 0.6 * SIDE, hinge[1] + rng.uniform(-2, 2))
         cv2.line(frame, _pixel(hinge, scale), _pixel(ear, scale), 255, round(0.8 * thickness * scale))
     inner = gap - width
-    bridge = [_pixel((centre_x + side * inner, eyes_y - 0.3 * height), scale) for side in (-1, 1)]
+    slope = math.tan(tilt)
+    bridge = [
+        _pixel((centre_x + side * inner, eyes_y + side * inner * slope - 0.3 * height), scale) for side in (-1, 1)
+    ]
     cv2.line(frame, *bridge, 255, round(thickness * scale))
     frame, glass = (cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for mask in (frame, glass))
     face = image.astype(np.float32)

@@ -47,11 +47,12 @@ def test_labels_are_mixed_with_the_mean_of_the_teachers_answers(tmp_path: Path) 
     np.testing.assert_allclose(targets, expected, atol=1e-5)
 
 
-def test_a_teacher_that_makes_up_for_rarity_passes_on_the_real_shares(tmp_path: Path) -> None:
+@pytest.mark.parametrize("imbalance", ["logit-adjustment", "class-weights", "balanced-sampling"])
+def test_a_teacher_that_makes_up_for_rarity_passes_on_the_real_shares(tmp_path: Path, imbalance: str) -> None:
     data = make_data(per_class=20)
     data = data.rows((data.labels != 1) | (np.cumsum(data.labels == 1) <= 5))
     sides = divide(data, CONFIG)
-    teacher = write_teacher(tmp_path / "a", data, replace(CONFIG, imbalance="logit-adjustment", imbalance_power=0.5))
+    teacher = write_teacher(tmp_path / "a", data, replace(CONFIG, imbalance=imbalance, imbalance_power=0.5))
     targets = distil(sides, [teacher], CONFIG, tmp_path / "run", data.sha256).targets
     expected = ANSWER * class_shares(sides.training.labels) ** 0.5
     answers = 2 * targets - one_hot(sides.training.labels)
