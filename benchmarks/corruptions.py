@@ -2,8 +2,8 @@
 
 In the manner of Hendrycks and Dietterich 2019, *Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations*, arXiv:1903.12261, for 48x48 faces. Training has faults of the same kinds
-(`train/live_views.py`). Spectacles, light and noise are drawn otherwise there; blur, low resolution and JPEG can be done
-in one way only, so that a model trained with those is judged by what it has learnt from, at strengths that it has seen.
+(`train/live_views.py`). Spectacles, light and noise are drawn otherwise there; blur, low resolution and JPEG are the
+same operations, so that a model trained with those is judged by what it has learnt from, at strengths that it has seen.
 """
 
 import math

@@ -21,7 +21,8 @@ from mien.recognizer import EmotionRecognizer
 SMALL_NETWORK = Range(0.5, 1.0)
 """Share of MobileNet's throughput that a smaller network reaches, since starting an operator takes its time, too.
 
-Derived: mien_net_int8 does per second 26 to 76 % of cnn_int8's multiply-adds on x86-64 (README, latency)."""
+Derived: mien_net_int8 does per second 26 to 76 % of cnn_int8's multiply-adds on x86-64, by processor and runtime
+(`python -m benchmarks latency`)."""
 
 CAMERA_FRAMES_PER_S = Config.frame_rate
 

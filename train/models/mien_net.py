@@ -2,7 +2,7 @@
 
 Basic residual blocks (He et al. 2015, *Deep Residual Learning for Image Recognition*, arXiv:1512.03385)
 from what int8 kernels run fast: 3x3 and 1x1 convolutions, ReLU, additions. The stem keeps all 48
-pixels. The other kinds of blocks are for comparison (`python -m benchmarks pareto`): inverted ones
+pixels (but for `half`). The other kinds of blocks are for comparison (`python -m benchmarks pareto`): inverted ones
 (Sandler et al. 2018, arXiv:1801.04381), separable ones (Chollet 2016, arXiv:1610.02357),
 squeeze-and-excitation (Hu et al. 2017, arXiv:1709.01507), and branches that fold (`train.models.folding`).
 """
