@@ -5,6 +5,7 @@ import platform
 from dataclasses import asdict, fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from train import figures
 from train.augmentation import build_augmentation
 from train.batches import Sides, as_input
 from train.complexity import measure_complexity
-from train.config import TrainingConfig
+from train.config import TrainingConfig, read_run
 from train.evaluation import Evaluation, evaluate, predict
 from train.learner import FULL_SIZE, load_network, seed_random_streams
 from train.live_views import add_live_faults
@@ -28,6 +29,9 @@ PAPER = {
     "resemotenet": {"training": (0.711, None), "validation": (0.594, None), "test": (0.619, 1.0984)},
 }
 """The figures of the paper behind this project: (accuracy, loss); it gives no other losses."""
+
+GIVEN = {"start": "start_sha256", "fer_plus_votes": "votes_sha256"}
+"""Files that a run can be given, and where `run.json` has their hashes; teachers have lists of both."""
 
 PART_NAMES = {
     "test": "all test images",
@@ -71,6 +75,8 @@ def write_report(
         f"Epoch {best['epoch']:.0f} of {config.epochs} was kept, the one with the best validation {config.judged_by}. "
         + ("The test images were looked at once, after that choice." if is_fer2013 else "There are no test images."),
     ]
+    if given := _given_files(read_run(out)):
+        text.append(given)
     if is_fer2013 and (paper := PAPER.get(config.model)):
         text += ["## Against the paper", _paper_table(evaluation, paper)]
     chosen = f"validation {best['val_accuracy']:.1%} after epoch {best['epoch']:.0f}"
@@ -119,6 +125,17 @@ def _draw(
     figures.plot_confusion(evaluation.metrics, judged_title, out / "confusion.png")
     figures.plot_recall(evaluation.metrics, judged_title, out / "recall.png")
     figures.plot_mistakes(evaluation.judged, evaluation.probabilities, out / "mistakes.png")
+
+
+def _given_files(facts: dict[str, Any]) -> str:
+    """Tell which files a run was given, since a name may later be another file's; nothing where there was none."""
+    given = [(name, facts.get(name), facts.get(sha256)) for name, sha256 in GIVEN.items()]
+    given += [
+        ("teacher", name, sha256)
+        for name, sha256 in zip(facts.get("teacher") or (), facts.get("teachers_sha256") or (), strict=True)
+    ]
+    told = [f"{what.replace('_', ' ')} {name} `{sha256[:12]}`" for what, name, sha256 in given if name and sha256]
+    return f"Given were, with the first digits of their sha256: {', '.join(told)}." if told else ""
 
 
 def _views(images: np.ndarray, config: TrainingConfig) -> np.ndarray:
@@ -177,7 +194,8 @@ def _notes(evaluation: Evaluation, is_fer2013: bool, measured_statistics: bool) 
         f"± is half the 95 % interval. The {training.images:,} images to learn from, seen as they are, without "
         f"augmentation and dropout, give {training.accuracy:.1%} (loss {training.log_loss:.4f}); the curve below shows "
         "them as they were learnt from. The calibration error is the mean gap between confidence and accuracy, in 15 "
-        "bins. Losses in these tables are plain cross-entropy; the curve of training shows what the recipe minimises, "
+        "bins, at temperature 1: a file converted from this model has its own (`conversion.md`). Losses in these "
+        "tables are plain cross-entropy; the curve of training shows what the recipe minimises, "
         "with all that it does to the labels."
     )
     if measured_statistics:

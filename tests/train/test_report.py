@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,19 @@ def test_a_run_that_made_its_start_no_better_says_so(run: Path, data: Fer2013) -
     line = write_report(model, data, divide(data, CONFIG), CONFIG, command_of(CONFIG, OPTIONS), start=model)
     assert re.search(rf"after epoch \d, [\d.]+% before: no better than {model}, which is the one to use$", line)
     assert "## What training changed" in (run / "report.md").read_text()
+
+
+def test_files_that_a_run_was_given_are_told_by_their_hashes(run: Path, data: Fer2013, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run, out)
+    facts = json.loads((out / "run.json").read_text())
+    facts |= {"start": "a.keras", "start_sha256": "12" * 32, "teacher": ["b", "c"]}
+    facts |= {"teachers_sha256": ["34" * 32, "56" * 32]}
+    (out / "run.json").write_text(json.dumps(facts))
+    write_report(out / "model.keras", data, divide(data, CONFIG), CONFIG, command_of(CONFIG, OPTIONS))
+    told = "start a.keras `121212121212`, teacher b `343434343434`, teacher c `565656565656`."
+    assert told in (out / "report.md").read_text()
+    assert "Given were" not in (run / "report.md").read_text()
 
 
 def test_one_epoch_and_absent_classes_can_be_seen(tmp_path: Path) -> None:
