@@ -33,6 +33,20 @@ PAPER = {
 GIVEN = {"start": "start_sha256", "fer_plus_votes": "votes_sha256"}
 """Files that a run can be given, and where `run.json` has their hashes; teachers have lists of both."""
 
+PICTURES = (
+    "## How it went",
+    "![Accuracy and loss over the epochs](history.png)",
+    "## What it confuses",
+    "![Confusion matrix](confusion.png)",
+    "![Recall and precision](recall.png)",
+    "![The most confident mistakes](mistakes.png)",
+    "## What it learnt from",
+    "![Images of each class](classes.png)",
+    "![Samples of each class](samples.png)",
+    "![Random views](augmentation.png)",
+)
+"""The report's paragraphs with the figures that `_draw` makes."""
+
 PART_NAMES = {
     "test": "all test images",
     "test_public": "public test",
@@ -94,12 +108,7 @@ def write_report(
         _class_table(evaluation.metrics),
         _notes(evaluation, is_fer2013, config.measured_statistics or config.ema > 0),
     ]
-    text += ["## How it went", "![Accuracy and loss over the epochs](history.png)"]
-    text += ["## What it confuses", "![Confusion matrix](confusion.png)", "![Recall and precision](recall.png)"]
-    text += ["![The most confident mistakes](mistakes.png)"]
-    text += ["## What it learnt from", "![Images of each class](classes.png)", "![Samples of each class](samples.png)"]
-    text += ["![Random views](augmentation.png)"]
-    text += ["## Settings", _settings(config), _machine()]
+    text += [*PICTURES, "## Settings", _settings(config), _machine()]
     write_text_whole(out / "report.md", "\n\n".join(text) + "\n")
     # The last file: it tells others, such as --teacher, that the run is finished.
     write_text_whole(out / "evaluation.json", json.dumps(content, indent=2) + "\n")
